@@ -1,0 +1,3 @@
+"""Exports of campaign data from PostgreSQL, orchestrated by Dagster."""
+
+__version__ = "0.1.0"

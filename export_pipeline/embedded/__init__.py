@@ -1,0 +1,1 @@
+"""PostgreSQL and S3 on loopback for demo and tests, and the sample data."""

@@ -1,0 +1,1 @@
+"""What happened: export jobs, their audit log and what they may have left behind, in the schema `exports`."""

@@ -1,0 +1,53 @@
+"""Who people are and how far their right to a dataset reaches."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """The roles of the source's `users` table."""
+
+    OPERATOR = "operator"
+    CAMPAIGN_MANAGER = "campaign_manager"
+    ANALYST = "analyst"
+    COMPLIANCE = "compliance"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+class Scope(StrEnum):
+    """How much of a dataset a role reaches."""
+
+    OWN = "own"
+    ALL = "all"
+
+
+class Sensitivity(StrEnum):
+    """How much harm a column could do outside."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    PERSONAL = "personal"
+    SECRET = "secret"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A person, or a service of ours, on whose behalf something is done."""
+
+    id: str
+    email: str
+    username: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether something is allowed, and why: the reason goes into the audit log."""
+
+    allowed: bool
+    reason: str
+
+
+#: The identity under which recurring exports are filed. It has no row in `users` and nobody can ask as it.
+SERVICE = Principal(id="service", email="service@export-pipeline.invalid", username="service", role=Role.SERVICE)

@@ -1,0 +1,107 @@
+"""An export: what was asked for, where it stands, and which moves are allowed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """Where an export stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+#: The only allowed moves; the database enforces the same table (a test compares the two).
+#: processing → pending is a further attempt; failed or cancelled → pending is a retry that somebody asked for.
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.PROCESSING, Status.CANCELLED, Status.FAILED}),
+    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.PENDING}),
+    Status.COMPLETED: frozenset({Status.EXPIRED}),
+    Status.FAILED: frozenset({Status.PENDING}),
+    Status.CANCELLED: frozenset({Status.PENDING}),
+    Status.EXPIRED: frozenset(),
+}
+
+
+class Phase(StrEnum):
+    """What an export that is processing is busy with, in this order."""
+
+    PLANNING = "planning"
+    WRITING = "writing"
+    VERIFYING = "verifying"
+    PUBLISHING = "publishing"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What somebody asks for, before it is checked. Values are text as they came in through a door."""
+
+    dataset: str
+    requested_by: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    format: str = "csv"
+    options: Mapping[str, str] = field(default_factory=dict)
+    destination: str = "s3"
+    not_before: datetime | None = None
+    recurring: bool = False
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """One delivered file."""
+
+    key: str
+    url: str
+    bytes: int
+    sha256: str
+    rows: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """One row of `exports.export_jobs`."""
+
+    id: str
+    request: ExportRequest
+    status: Status
+    attempt: int
+    created_at: datetime
+    requester_id: str
+    owner_id: str | None = None
+    phase: Phase | None = None
+    rows_done: int = 0
+    rows_estimated: int | None = None
+    bytes: int | None = None
+    files: tuple[ExportFile, ...] = ()
+    snapshot_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    dagster_run_id: str | None = None
+    error: str | None = None
+    error_kind: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """Rows delivered; None until there are files."""
+        return sum(file.rows for file in self.files) if self.files else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt delivered."""
+
+    files: tuple[ExportFile, ...]
+    snapshot_at: datetime
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,166 @@
+"""Typed settings, and the only reader of the environment.
+
+A value comes from the environment, else from the embedded services while they run (`services.json` in the state folder),
+else from the default. A missing or wrong one is one clear sentence.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the text is one sentence for each, and never holds a value."""
+
+
+def state_folder() -> Path:
+    """Where the embedded services and local Dagster keep their state: `EXPORT_STATE_DIRECTORY`, default `.export_pipeline`
+    in the working directory."""
+    return Path(os.environ.get("EXPORT_STATE_DIRECTORY") or ".export_pipeline").absolute()
+
+
+class _EmbeddedSource(PydanticBaseSettingsSource):
+    """The settings that the embedded services publish while they run."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # __call__ answers for all fields at once
+
+    def __call__(self) -> dict[str, Any]:
+        try:
+            found = json.loads((state_folder() / "services.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        # Half of them from here and half from the environment would send data to the wrong place.
+        pairs = {
+            "DATABASE_URL": ("DATABASE_URL", "database_url"),
+            "S3_BUCKET_NAME": ("S3_BUCKET_NAME", "bucket"),
+            "AWS_ENDPOINT_URL": ("S3_BUCKET_NAME", "s3_endpoint_url"),
+            "AWS_ACCESS_KEY_ID": ("S3_BUCKET_NAME", "access_key_id"),
+            "AWS_SECRET_ACCESS_KEY": ("S3_BUCKET_NAME", "secret_access_key"),
+        }
+        return {name: found[key] for name, (group, key) in pairs.items() if key in found and group not in os.environ}
+
+
+class Settings(BaseSettings):
+    """All settings, by the name of their environment variable."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True)
+
+    database_url: SecretStr = Field(
+        alias="DATABASE_URL",
+        description="PostgreSQL that the exports' own schema `exports` is kept in: `postgresql://user:password@host/db`.",
+    )
+    source_url: SecretStr | None = Field(
+        None,
+        alias="EXPORT_SOURCE_URL",
+        description="PostgreSQL where the data is; reading suffices. Default: the same as DATABASE_URL.",
+    )
+    datasets_path: Path | None = Field(
+        None, alias="EXPORT_DATASETS_PATH", description="A folder with dataset files of your own."
+    )
+    s3_bucket_name: str | None = Field(None, alias="S3_BUCKET_NAME", description="The bucket that exports go to.")
+    s3_prefix: str = Field("exports", alias="EXPORT_S3_PREFIX", description="What every key in the bucket starts with.")
+    aws_region: str = Field("us-east-1", alias="AWS_REGION", description="The bucket's region.")
+    aws_endpoint_url: str | None = Field(
+        None, alias="AWS_ENDPOINT_URL", description="The address of an S3-compatible store, where it is not Amazon's."
+    )
+    aws_access_key_id: SecretStr | None = Field(
+        None, alias="AWS_ACCESS_KEY_ID", description="Default: the usual chain (profile, container, instance role)."
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None, alias="AWS_SECRET_ACCESS_KEY", description="Belongs to AWS_ACCESS_KEY_ID."
+    )
+    aws_session_token: SecretStr | None = Field(
+        None, alias="AWS_SESSION_TOKEN", description="Belongs to temporary keys."
+    )
+    kms_key_id: str | None = Field(
+        None, alias="EXPORT_KMS_KEY_ID", description="Encrypt objects with this KMS key. Default: AES256 by the store."
+    )
+    export_directory: Path | None = Field(
+        None, alias="EXPORT_DIRECTORY", description="The folder that the destination `local` writes to."
+    )
+    max_records: int = Field(
+        100_000,
+        gt=0,
+        alias="EXPORT_MAX_RECORDS",
+        description="The most rows of a file that people open (spreadsheet CSV, XLSX).",
+    )
+    url_ttl_seconds: int = Field(
+        3600, gt=0, le=604_800, alias="EXPORT_URL_TTL_SECONDS", description="How long a link works (seconds)."
+    )
+    ttl_days: int = Field(7, gt=0, alias="EXPORT_TTL_DAYS", description="How long a one-off export is kept (days).")
+    cleanup_days: int = Field(
+        30,
+        gt=0,
+        alias="EXPORT_CLEANUP_DAYS",
+        description="How long recurring exports, extracts and old Dagster runs are kept (days).",
+    )
+    max_attempts: int = Field(3, gt=0, alias="EXPORT_MAX_ATTEMPTS", description="How often an export is tried.")
+    retry_seconds: float = Field(
+        5, ge=0, alias="EXPORT_RETRY_SECONDS", description="The wait before the second attempt; doubled for each further."
+    )
+    heartbeat_seconds: float = Field(
+        2, gt=0, alias="EXPORT_HEARTBEAT_SECONDS", description="How often a running export says that it lives."
+    )
+    dead_after_seconds: float = Field(
+        30, gt=0, alias="EXPORT_DEAD_AFTER_SECONDS", description="Without a heartbeat for so long, an attempt is given up."
+    )
+    work_mem: str = Field(
+        "64MB", pattern=r"^[0-9]+(kB|MB|GB)$", alias="EXPORT_WORK_MEM", description="PostgreSQL's work_mem while exporting."
+    )
+    snapshot_seconds: int = Field(
+        7200, gt=0, alias="EXPORT_SNAPSHOT_SECONDS", description="The longest that an export may hold its snapshot (seconds)."
+    )
+    dagster_url: str | None = Field(
+        None,
+        alias="EXPORT_DAGSTER_URL",
+        description="Dagster's web server; with it, a request asks for its run at once and does not wait for the sensor.",
+    )
+
+    @field_validator("database_url", "source_url", mode="after")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        scheme, separator, rest = value.get_secret_value().partition("://")
+        if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ValueError("must look like postgresql://user:password@host:5432/database")
+        return SecretStr(f"postgresql://{rest}")
+
+    @property
+    def source(self) -> SecretStr:
+        """Where the data is."""
+        return self.source_url or self.database_url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _EmbeddedSource(settings_cls)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings in force; `overrides` by the name of the environment variable. Raises SettingsError."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(item) for item in error.errors(include_input=False))) from None
+
+
+def _sentence(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "missing":
+        return (
+            f"{name} is not set: set it in the environment, or start the embedded services with "
+            "`export-pipeline services start`"
+        )
+    return f"{name} is wrong: {item['msg'].removeprefix('Value error, ')}"
