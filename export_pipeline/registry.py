@@ -28,7 +28,9 @@ def load_parts(package: str, attribute: str, kind: type[T]) -> dict[str, T]:
 def load_folder(path: Path, attribute: str, kind: type[T], taken: dict[str, T]) -> dict[str, T]:
     """The parts in a folder of the user's, which may not take a name that is taken. Raises RegistryError."""
     if not path.is_dir():
-        raise RegistryError(f"{path} is not a folder; set it to one that holds a Python file for each part, or unset it")
+        raise RegistryError(
+            f"{path} is not a folder; set it to one that holds a Python file for each part, or unset it"
+        )
     parts: dict[str, T] = {}
     for file in sorted(path.glob("*.py")):
         if file.stem.startswith("_"):

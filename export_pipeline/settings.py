@@ -101,19 +101,31 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, gt=0, alias="EXPORT_MAX_ATTEMPTS", description="How often an export is tried.")
     retry_seconds: float = Field(
-        5, ge=0, alias="EXPORT_RETRY_SECONDS", description="The wait before the second attempt; doubled for each further."
+        5,
+        ge=0,
+        alias="EXPORT_RETRY_SECONDS",
+        description="The wait before the second attempt; doubled for each further.",
     )
     heartbeat_seconds: float = Field(
         2, gt=0, alias="EXPORT_HEARTBEAT_SECONDS", description="How often a running export says that it lives."
     )
     dead_after_seconds: float = Field(
-        30, gt=0, alias="EXPORT_DEAD_AFTER_SECONDS", description="Without a heartbeat for so long, an attempt is given up."
+        30,
+        gt=0,
+        alias="EXPORT_DEAD_AFTER_SECONDS",
+        description="Without a heartbeat for so long, an attempt is given up.",
     )
     work_mem: str = Field(
-        "64MB", pattern=r"^[0-9]+(kB|MB|GB)$", alias="EXPORT_WORK_MEM", description="PostgreSQL's work_mem while exporting."
+        "64MB",
+        pattern=r"^[0-9]+(kB|MB|GB)$",
+        alias="EXPORT_WORK_MEM",
+        description="PostgreSQL's work_mem while exporting.",
     )
     snapshot_seconds: int = Field(
-        7200, gt=0, alias="EXPORT_SNAPSHOT_SECONDS", description="The longest that an export may hold its snapshot (seconds)."
+        7200,
+        gt=0,
+        alias="EXPORT_SNAPSHOT_SECONDS",
+        description="The longest that an export may hold its snapshot (seconds).",
     )
     dagster_url: str | None = Field(
         None,
