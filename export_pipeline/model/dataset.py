@@ -91,7 +91,8 @@ class Owner:
 class Dataset:
     """One exportable cut of the source: what follows FROM, the columns, the filters, the order and the access table.
 
-    `date_column` is the expression that `date_from` and `date_to` apply to.
+    `where` is a predicate that always holds. `date_column` is the expression that `date_from` and `date_to` apply to,
+    `date_label` what people call it. `tables` are the source's tables that it reads.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Dataset:
     order_by: str
     owner: Owner
     access: Mapping[Role, Scope]
+    where: str = ""
     date_column: str = ""
     date_label: str = ""
     tables: tuple[str, ...] = field(default=())

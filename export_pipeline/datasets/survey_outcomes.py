@@ -1,0 +1,65 @@
+"""`survey_outcomes`: one row for each contact of a campaign who is done with, and the answers."""
+
+from export_pipeline.model.access import Role, Scope, Sensitivity
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Owner
+
+
+def _answer(question: int) -> Column:
+    return Column(
+        f"q{question}_answer",
+        TEXT,
+        f"answer_{question}.answer",
+        f"The answer to question {question}.",
+        Sensitivity.PERSONAL,
+        "yes",
+    )
+
+
+DATASET = Dataset(
+    name="survey_outcomes",
+    title="Survey outcomes",
+    description=(
+        "One row per contact in a terminal state (completed, refused, not_reached, excluded), with the survey's answers."
+    ),
+    source="""
+        contacts AS contact
+        LEFT JOIN survey_answers AS answer_1 ON answer_1.contact_id = contact.id AND answer_1.question = 1
+        LEFT JOIN survey_answers AS answer_2 ON answer_2.contact_id = contact.id AND answer_2.question = 2
+        LEFT JOIN survey_answers AS answer_3 ON answer_3.contact_id = contact.id AND answer_3.question = 3
+    """,
+    where="contact.outcome IN ('completed', 'refused', 'not_reached', 'excluded')",
+    order_by="contact.created_at, contact.id",
+    columns=(
+        Column("campaign_id", UUID, "contact.campaign_id", "The campaign."),
+        Column("contact_id", UUID, "contact.id", "The contact."),
+        Column(
+            "external_contact_id",
+            TEXT,
+            "contact.external_contact_id",
+            "The contact's id in your system.",
+            example="00042",
+        ),
+        Column("phone_number", TEXT, "contact.phone", "Phone number, E.164.", Sensitivity.PERSONAL, "+15550100123"),
+        Column("outcome", TEXT, "contact.outcome", "What came of it.", example="completed"),
+        Column("attempt_count", INTEGER, "contact.attempt_count", "How often the contact was called.", example="2"),
+        Column("last_attempt_at", TIMESTAMP, "contact.last_attempt_at", "When the contact was last called."),
+        Column("completed_at", TIMESTAMP, "contact.completed_at", "When the survey was completed."),
+        _answer(1),
+        _answer(2),
+        _answer(3),
+    ),
+    filters=(
+        Filter(
+            "campaign_id",
+            UUID,
+            "contact.campaign_id = {value}",
+            "The campaign whose outcomes are wanted.",
+            required=True,
+        ),
+    ),
+    date_column="contact.last_attempt_at",
+    date_label="the contact's last_attempt_at",
+    owner=Owner("campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign"),
+    access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
+    tables=("campaigns", "contacts", "survey_answers"),
+)

@@ -1,0 +1,160 @@
+"""One attempt at an export: a thread works, the main thread watches.
+
+The watcher keeps the heartbeat, shows progress, and sees a cancel, an interrupt or a newer attempt at once; a query or
+a stream in native code would not. Then it stops the worker from outside, and the worker cleans up on its way out.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Lock, Thread
+from typing import Protocol, TypeVar
+
+from export_pipeline.ledger.jobs import Jobs
+from export_pipeline.model.errors import Broken, Cancelled, ExportError, Transient
+from export_pipeline.model.job import ExportJob, Phase
+
+T = TypeVar("T")
+
+#: How often the watcher looks whether the export was cancelled (seconds).
+LOOK_SECONDS = 0.4
+#: How long a stopped worker may take to clean up before it is left to the sweep (seconds).
+PATIENCE_SECONDS = 1.5
+
+
+class Observer(Protocol):
+    """Somebody who is told how an attempt gets on, every so often and in the main thread."""
+
+    def __call__(self, attempt: "Attempt") -> None: ...
+
+
+@dataclass
+class Attempt:
+    """What the working thread and the watching thread share."""
+
+    export_id: str
+    number: int
+    phase: Phase = Phase.PLANNING
+    rows_done: int = 0
+    rows_estimated: int | None = None
+    bytes_done: int = 0
+    started: float = field(default_factory=time.monotonic)
+    _stopped: Event = field(default_factory=Event)
+    _stoppers: list[Callable[[], None]] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def check(self) -> None:
+        """Raises Cancelled once the attempt was stopped."""
+        if self._stopped.is_set():
+            raise Cancelled("the export was cancelled")
+
+    def enter(self, phase: Phase) -> None:
+        """Goes on to the next phase. Raises Cancelled."""
+        self.check()
+        self.phase = phase
+
+    @contextmanager
+    def stopping_with(self, stopper: Callable[[], None]) -> Iterator[None]:
+        """While the context is open, stopping the attempt also calls `stopper`, from another thread."""
+        with self._lock:
+            self._stoppers.append(stopper)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._stoppers.remove(stopper)
+
+    def stop(self) -> None:
+        """Ends the attempt from outside: queries are cancelled, streams fail at their next batch or write."""
+        self._stopped.set()
+        with self._lock:
+            for stopper in self._stoppers:
+                # One that fails must not keep the others from being called.
+                try:
+                    stopper()
+                except Exception:  # noqa: S112
+                    continue
+
+
+class Abandoned(ExportError):
+    """A stopped worker did not end in time: what it leaves is for the sweep. `reason` is why it was stopped."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__("the attempt was stopped and has not cleaned up yet")
+        self.reason = reason
+
+
+def supervise(
+    jobs: Jobs,
+    job: ExportJob,
+    work: Callable[[Attempt], T],
+    *,
+    heartbeat_seconds: float,
+    dead_after_seconds: float,
+    observer: Observer,
+) -> T:
+    """Runs `work` in a thread and watches it. Raises what the work raised; Cancelled on request; Superseded where a newer
+    attempt took over; whatever interrupted the main thread, after the worker was stopped; Abandoned where it hangs."""
+    attempt = Attempt(job.id, job.attempt)
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            result.append(work(attempt))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = Thread(target=target, name=f"export-{job.id}", daemon=True)
+    thread.start()
+    try:
+        _watch(jobs, attempt, thread, heartbeat_seconds, dead_after_seconds, observer)
+    except BaseException as reason:
+        attempt.stop()
+        thread.join(PATIENCE_SECONDS)
+        if thread.is_alive():
+            raise Abandoned(reason) from reason
+        raise
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+def _watch(
+    jobs: Jobs,
+    attempt: Attempt,
+    thread: Thread,
+    heartbeat_seconds: float,
+    dead_after_seconds: float,
+    observer: Observer,
+) -> None:
+    alive = beat = time.monotonic()
+    while True:
+        thread.join(min(LOOK_SECONDS, heartbeat_seconds))
+        if not thread.is_alive():
+            return
+        now = time.monotonic()
+        try:
+            if now - beat >= heartbeat_seconds:
+                beat = now
+                cancelled = jobs.beat(
+                    attempt.export_id,
+                    attempt.number,
+                    phase=attempt.phase,
+                    rows_done=attempt.rows_done,
+                    rows_estimated=attempt.rows_estimated,
+                    bytes_done=attempt.bytes_done,
+                )
+                observer(attempt)
+            else:
+                cancelled = jobs.cancel_requested(attempt.export_id, attempt.number)
+            alive = now
+        except Transient as error:
+            # The ledger may come back; but without heartbeats somebody else takes this export over in the end.
+            if now - alive > dead_after_seconds:
+                raise Broken("the ledger's database went away for too long; the export was given up") from error
+            continue
+        if cancelled:
+            raise Cancelled("the export was cancelled")

@@ -1,0 +1,160 @@
+"""The story of an export: authorize, plan, extract, write, verify, publish, record; or clean up and say why not.
+
+Nothing half-done is ever visible: what an attempt wrote becomes an export with its manifest, which is published last,
+after the intent was recorded; otherwise everything that it wrote goes.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+
+from export_pipeline.flow.attempt import Abandoned, Attempt, Observer, supervise
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.extract import extract
+from export_pipeline.flow.plan import fit_plan, make_plan
+from export_pipeline.flow.publish import attempt_prefix, file_name, manifest, publish_manifest
+from export_pipeline.flow.request import reauthorize
+from export_pipeline.flow.write import write_file
+from export_pipeline.model.access import SERVICE
+from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient
+from export_pipeline.model.format import FileContext
+from export_pipeline.model.job import ExportJob, Outcome, Phase, Status
+
+#: How long cleaning up may hold back the news that an export was cancelled or failed (seconds).
+_CLEANING_SECONDS = 1.0
+
+
+def _silent(attempt: Attempt) -> None:
+    """Tells nobody."""
+
+
+def run_export(engine: Engine, job: ExportJob, *, run_id: str | None = None, observer: Observer = _silent) -> ExportJob:
+    """Runs one attempt at a job that is pending, or already claimed by the caller, and returns the completed row.
+
+    Raises what it recorded in the row: Rejected and its kin, Transient (the row is pending again), Broken, Cancelled;
+    Superseded where somebody else has the row; an interrupt as it came.
+    """
+    if job.status is Status.PENDING:
+        prefix = attempt_prefix(engine.settings.s3_prefix, job)
+        job = engine.jobs.claim(job.id, job.attempt, run_id=run_id, prefix=prefix)
+    try:
+        supervise(
+            engine.jobs,
+            job,
+            lambda attempt: deliver(engine, job, attempt),
+            heartbeat_seconds=engine.settings.heartbeat_seconds,
+            dead_after_seconds=engine.settings.dead_after_seconds,
+            observer=observer,
+        )
+        return engine.jobs.complete(job.id, job.attempt, expires_at=expiry(engine, job))
+    except BaseException as error:
+        concluded = conclude(engine, job, error)
+        if concluded is error:
+            raise
+        raise concluded from error
+
+
+def run_to_the_end(engine: Engine, job: ExportJob, *, observer: Observer = _silent) -> ExportJob:
+    """Like `run_export`, and makes the further attempts itself, as the sensor would."""
+    while True:
+        try:
+            return run_export(engine, job, observer=observer)
+        except Transient:
+            following = engine.jobs.get(job.id)
+            if following is None or following.status is not Status.PENDING:
+                raise
+            job = following
+            due = job.request.not_before or datetime.now(UTC)
+            time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
+
+
+def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
+    """One attempt's work, in its thread: from the checked plan to the published manifest."""
+    plan = make_plan(engine, job.request)
+    reauthorize(engine, job, plan, SERVICE if job.request.recurring else None)
+    destination = engine.destination(job.request.destination)
+    prefix = attempt_prefix(engine.settings.s3_prefix, job)
+
+    with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
+        fitted = fit_plan(plan, snapshot)
+        attempt.rows_estimated = fitted.rows_estimated
+        context = FileContext(
+            export_id=job.id,
+            dataset=plan.selection.dataset.name,
+            title=plan.selection.dataset.title,
+            columns=plan.columns,
+            snapshot_at=snapshot.taken_at,
+        )
+        attempt.enter(Phase.WRITING)
+        with extract(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as frame:
+            file = write_file(frame, fitted, context, destination, prefix + file_name(job, plan), attempt)
+    outcome = Outcome(files=(file,), snapshot_at=snapshot.taken_at)
+
+    attempt.enter(Phase.VERIFYING)
+    for file in outcome.files:
+        destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
+
+    attempt.enter(Phase.PUBLISHING)
+    engine.jobs.publish(job.id, job.attempt, outcome)
+    publish_manifest(destination, prefix, manifest(job, plan, outcome))
+    return outcome
+
+
+def expiry(engine: Engine, job: ExportJob) -> datetime:
+    """When the files of a job that completes now are deleted."""
+    days = engine.settings.cleanup_days if job.request.recurring else engine.settings.ttl_days
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def conclude(engine: Engine, job: ExportJob, error: BaseException) -> BaseException:
+    """Records how an attempt ended and removes what it wrote. Returns the error for the caller to raise."""
+    reason = error.reason if isinstance(error, Abandoned) else error
+    if isinstance(reason, Superseded):
+        clean_attempt(engine, job)
+        return reason
+    if not isinstance(error, Abandoned):
+        clean_attempt(engine, job)
+    known = reason if isinstance(reason, ExportError) or not isinstance(reason, Exception) else _unexpected(reason)
+    try:
+        _record(engine, job, known)
+    except Superseded as lost:
+        return lost
+    return known
+
+
+def clean_attempt(engine: Engine, job: ExportJob) -> bool:
+    """Removes everything that the attempt may have left at its destination. Where the store does not answer in time,
+    what is left stays on record for the sweep."""
+
+    def clean() -> None:
+        try:
+            engine.destination(job.request.destination).clean(attempt_prefix(engine.settings.s3_prefix, job))
+            engine.leftovers.done(job.id, job.attempt)
+            finished.append(True)
+        except ExportError:
+            return
+
+    finished: list[bool] = []
+    thread = Thread(target=clean, name=f"clean-{job.id}", daemon=True)
+    thread.start()
+    thread.join(_CLEANING_SECONDS)
+    return bool(finished)
+
+
+def _record(engine: Engine, job: ExportJob, error: BaseException) -> None:
+    actor = job.request.requested_by
+    if isinstance(error, Transient) and job.attempt < engine.settings.max_attempts:
+        wait = engine.settings.retry_seconds * 2 ** (job.attempt - 1)
+        engine.jobs.try_again(
+            job.id, job.attempt, message=str(error), not_before=datetime.now(UTC) + timedelta(seconds=wait)
+        )
+    elif isinstance(error, Cancelled) or not isinstance(error, Exception):
+        engine.jobs.cancelled(job.id, job.attempt, actor=actor, reason=str(error) or type(error).__name__)
+    else:
+        kind = error.kind if isinstance(error, ExportError) else ErrorKind.BROKEN
+        engine.jobs.fail(job.id, job.attempt, kind=kind, message=str(error), actor=actor)
+
+
+def _unexpected(error: Exception) -> Broken:
+    # The text of a library's error may hold a row's values: only its type is told. The traceback is in the log.
+    return Broken(f"an unexpected {type(error).__name__} ended the export; this is a defect, please report it")

@@ -1,0 +1,181 @@
+"""Rows out of PostgreSQL as a Polars stream: one query, one snapshot, COPY in binary, Arrow batches.
+
+Memory stays flat whatever the number of rows. Every batch is checked and brought to the declared types here, so that
+a writer never meets a value that its column cannot hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.plan import FittedPlan
+from export_pipeline.flow.source import Snapshot, Source, session_settings
+from export_pipeline.model.dataset import Column, Kind
+from export_pipeline.model.errors import Broken, Rejected, Transient
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Bytes in a batch: 2 MiB keeps memory flat, 8 MiB nearly doubles it (measured; see docs/performance.md).
+BATCH_BYTES = 2 << 20
+
+#: Calendars of files end here: year 1 and year 9999, in days and microseconds since 1970.
+_DAYS = (-719_162, 2_932_896)
+_MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+
+
+@contextmanager
+def extract(
+    source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Attempt, *, work_mem: str
+) -> Iterator[pl.LazyFrame]:
+    """The plan's rows, in the snapshot, as a frame to be streamed once. `attempt` counts them, and can stop the query."""
+    import adbc_driver_postgresql.dbapi as postgresql
+
+    try:
+        connection = postgresql.connect(source.url.get_secret_value())
+    except Exception as error:
+        raise Transient("the source database cannot be reached; check that it is up and EXPORT_SOURCE_URL") from error
+    with (
+        connection,
+        connection.cursor() as cursor,
+        attempt.stopping_with(cursor.adbc_cancel),
+        translated_errors(attempt),
+    ):
+        version = snapshot.connection.info.server_version
+        for statement in _session(snapshot, version, source.snapshot_seconds, work_mem):
+            cursor.execute(statement.as_string(snapshot.connection))
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+        cursor.execute(fitted.query.as_string(snapshot.connection))
+        yield frame_of(cursor.fetch_record_batch(), fitted.plan.columns, attempt)
+
+
+def frame_of(batches: Any, columns: tuple[Column, ...], attempt: Attempt) -> pl.LazyFrame:
+    """Arrow record batches as a lazy frame of the declared types, counted and checked batch by batch."""
+    import polars as pl
+    from polars.io.plugins import register_io_source
+
+    shape = _Shape(columns)
+
+    def read(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        with translated_errors(attempt):
+            for batch in batches:
+                attempt.check()
+                frame = shape.apply(pl.from_arrow(batch), attempt.rows_done)
+                attempt.rows_done += frame.height
+                yield frame if with_columns is None else frame.select(with_columns)
+
+    return register_io_source(io_source=read, schema=shape.schema)
+
+
+@contextmanager
+def translated_errors(attempt: Attempt) -> Iterator[None]:
+    """The driver's errors as ours. A query that was stopped on purpose looks like an I/O error: the flag is asked first."""
+    import adbc_driver_manager
+
+    try:
+        yield
+    except (adbc_driver_manager.Error, OSError) as error:
+        attempt.check()
+        state = getattr(error, "sqlstate", None) or ""
+        text = str(error)
+        if state[:2] in ("08", "40", "53") or state[:3] == "57P" or "connection" in text or "EOF" in text:
+            raise Transient("the source database went away while it was being read") from error
+        if state == "57014" or "timeout" in text:
+            raise Broken(
+                "the source database stopped the query; narrow the export, or raise EXPORT_SNAPSHOT_SECONDS"
+            ) from error
+        raise Broken(f"the source database refused the query (SQLSTATE {state or 'unknown'})") from error
+
+
+def _session(snapshot: Snapshot, version: int, seconds: int, work_mem: str) -> list[sql.Composed]:
+    return [
+        sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").format(),
+        sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot.id)),
+        *session_settings(version, seconds),
+        sql.SQL("SET LOCAL work_mem = {}").format(sql.Literal(work_mem)),
+        sql.SQL("SET LOCAL jit = off").format(),
+    ]
+
+
+class _Shape:
+    """Brings batches to the declared types, and refuses what they cannot hold."""
+
+    def __init__(self, columns: tuple[Column, ...]) -> None:
+        import polars as pl
+
+        self.columns = columns
+        self.schema = pl.Schema({column.name: _polars_type(column) for column in columns})
+        self.decimals = [column for column in columns if column.type.kind is Kind.DECIMAL]
+        self.calendar = [column for column in columns if column.type.kind in (Kind.DATE, Kind.TIMESTAMP)]
+        self.casts = [pl.col(name).cast(dtype) for name, dtype in self.schema.items()]
+        self.findings = [
+            *(_too_fine(column).any().alias(column.name) for column in self.decimals),
+            *(_off_calendar(column).any().alias(column.name) for column in self.calendar),
+        ]
+
+    def apply(self, frame: Any, rows_before: int) -> pl.DataFrame:
+        import polars as pl
+
+        if self.findings:
+            found = frame.select(self.findings).row(0, named=True)
+            for name, wrong in found.items():
+                if wrong:
+                    raise self._refusal(frame, name, rows_before)
+        try:
+            shaped: pl.DataFrame = frame.select(self.casts)
+        except pl.exceptions.PolarsError as error:
+            names = ", ".join(f"{column.name} {column.type}" for column in self.decimals)
+            raise Rejected(
+                f"between rows {rows_before + 1:,} and {rows_before + frame.height:,} a number has more digits than its "
+                f"column declares ({names}); declare it wider in the dataset's file"
+            ) from error
+        return shaped
+
+    def _refusal(self, frame: pl.DataFrame, name: str, rows_before: int) -> Rejected:
+        column = next(column for column in self.columns if column.name == name)
+        test = _too_fine(column) if column in self.decimals else _off_calendar(column)
+        row = rows_before + 1 + (frame.select(test.fill_null(False).arg_max()).item() or 0)
+        if column in self.decimals:
+            return Rejected(
+                f"row {row:,}: {name} has more decimals than the {column.type.scale} that the dataset declares, or is not a "
+                "number; declare more, or round in the dataset's file"
+            )
+        return Rejected(
+            f"row {row:,}: {name} is infinity or outside the years 1 to 9999, which no file can hold; correct the row, or "
+            "cast the column in the dataset's file"
+        )
+
+
+def _polars_type(column: Column) -> pl.DataType:
+    import polars as pl
+
+    match column.type.kind:
+        case Kind.DECIMAL:
+            return pl.Decimal(column.type.precision, column.type.scale)
+        case Kind.TIMESTAMP:
+            return pl.Datetime("us", "UTC")
+        case kind:
+            simple = {Kind.INTEGER: pl.Int64, Kind.FLOAT: pl.Float64, Kind.BOOLEAN: pl.Boolean, Kind.DATE: pl.Date}
+            return simple.get(kind, pl.String)()
+
+
+def _too_fine(column: Column) -> pl.Expr:
+    """Whether the text of a number has a digit other than zero beyond the declared scale, or is NaN or infinity: a cast
+    would round, silently."""
+    import polars as pl
+
+    return ~pl.col(column.name).str.contains(rf"^-?[0-9]+(\.[0-9]{{0,{column.type.scale}}}0*)?$")
+
+
+def _off_calendar(column: Column) -> pl.Expr:
+    import polars as pl
+
+    bounds = _DAYS if column.type.kind is Kind.DATE else _MICROSECONDS
+    return ~pl.col(column.name).to_physical().is_between(*bounds)

@@ -1,0 +1,83 @@
+"""Where an attempt's files lie, and the manifest that makes them an export: it is written last.
+
+No key holds personal data or a campaign's name. The attempt's number is in the key, so that an attempt that was given up
+and still runs cannot overwrite what a later one delivered.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC
+from importlib.metadata import version
+from typing import Any
+
+from export_pipeline.flow.plan import Plan
+from export_pipeline.model.destination import Destination
+from export_pipeline.model.job import ExportJob, Outcome
+
+MANIFEST = "manifest.json"
+_PARTS_NAMED = ("export_pipeline", "dagster", "polars", "adbc-driver-postgresql")
+
+
+def attempt_prefix(s3_prefix: str, job: ExportJob) -> str:
+    """The folder of an attempt's files, ending in `/`. The day is that of the request, in UTC."""
+    day = job.created_at.astimezone(UTC)
+    start = f"{s3_prefix.strip('/')}/" if s3_prefix.strip("/") else ""
+    return f"{start}{job.request.dataset}/{day:%Y/%m/%d}/{job.id}/{job.attempt}/"
+
+
+def file_name(job: ExportJob, plan: Plan) -> str:
+    """The file's name: the export's id, and the range where one was asked for."""
+    period = f"_{plan.selection.period}" if plan.selection.period else ""
+    return f"export_{job.id}{period}.{plan.format.extension}"
+
+
+def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
+    """What the files are, for whoever receives them. Values of filters are the selection's; nobody is named."""
+    selection = plan.selection
+    document: dict[str, Any] = {
+        "export_id": job.id,
+        "attempt": job.attempt,
+        "dataset": selection.dataset.name,
+        "title": selection.dataset.title,
+        "format": plan.format.name,
+        "options": plan.options.model_dump(mode="json"),
+        "snapshot_at": outcome.snapshot_at.astimezone(UTC).isoformat(),
+        "filters": {
+            **{name: str(value) for name, value in selection.values.items()},
+            **({"date_from": selection.starts.isoformat()} if selection.starts else {}),
+            **({"date_before": selection.ends.isoformat()} if selection.ends else {}),
+        },
+        "columns": [
+            {
+                "name": column.name,
+                "type": str(column.type),
+                "sensitivity": column.sensitivity.value,
+                "description": column.description,
+            }
+            for column in plan.columns
+        ],
+        "rows": sum(file.rows for file in outcome.files),
+        "files": [
+            {
+                "name": file.key.rpartition("/")[2],
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+                "rows": file.rows,
+                "media_type": file.media_type,
+            }
+            for file in outcome.files
+        ],
+        "versions": _versions(),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def publish_manifest(destination: Destination, prefix: str, document: bytes) -> None:
+    """Writes the manifest beside its files."""
+    with destination.open(f"{prefix}{MANIFEST}", media_type="application/json", filename=MANIFEST) as target:
+        target.write(document)
+
+
+def _versions() -> Mapping[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in _PARTS_NAMED}

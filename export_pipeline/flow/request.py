@@ -1,0 +1,47 @@
+"""The one way in: a request is authorized, planned and filed as a row, whichever door it came through."""
+
+from export_pipeline.flow.authorize import authorize_role, authorize_rows, identify
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.plan import Plan, make_plan
+from export_pipeline.model.access import Decision, Principal
+from export_pipeline.model.errors import Forbidden, Rejected
+from export_pipeline.model.job import ExportJob, ExportRequest
+
+
+def file_request(
+    engine: Engine, request: ExportRequest, *, service: Principal | None = None, claim_as: str | None = None
+) -> ExportJob:
+    """Files the request. With `claim_as` (a Dagster run's id, or empty for none) the row is the caller's to run at once,
+    and no sensor starts it. `service` is an identity of ours, for what no person asks for.
+
+    Raises Rejected, Forbidden or NotFound; a refusal is audited.
+    """
+    try:
+        principal = service or identify(engine, request.requested_by)
+        authorize_role(principal, engine.dataset(request.dataset))
+        plan = make_plan(engine, request)
+        engine.destination(request.destination)
+        owner, decision = authorize_plan(engine, principal, plan)
+    except Rejected as error:
+        engine.audit.refuse(actor=request.requested_by, dataset=request.dataset, reason=str(error))
+        raise
+    return engine.jobs.file(
+        request,
+        requester=principal,
+        owner_id=owner,
+        reason=decision.reason,
+        claim_as=claim_as,
+    )
+
+
+def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[str | None, Decision]:
+    """Whether the principal may have what the plan selects; asked when it is filed and again when it runs."""
+    return authorize_rows(engine, principal, plan.selection.dataset, plan.selection.values)
+
+
+def reauthorize(engine: Engine, job: ExportJob, plan: Plan, service: Principal | None) -> None:
+    """Asks again for a job that is about to run: roles and owners change. Raises Forbidden, NotFound."""
+    principal = service or identify(engine, job.request.requested_by)
+    if principal.id != job.requester_id:
+        raise Forbidden(f"{job.request.requested_by} is not whom this export was filed for; ask for it again")
+    authorize_plan(engine, principal, plan)

@@ -1,0 +1,124 @@
+"""The database where the data is: who people are, who owns what, and one consistent snapshot to read from.
+
+Reading only, so a read-only account suffices. Errors of the driver become ours here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from psycopg.abc import Query
+from psycopg.rows import TupleRow
+from pydantic import SecretStr
+
+from export_pipeline.model.access import SERVICE, Principal, Role
+from export_pipeline.model.errors import Broken, ExportError, Transient
+
+Connection = psycopg.Connection[TupleRow]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An open snapshot: `connection` is in it, and other connections can join it by its `id`."""
+
+    connection: Connection
+    id: str
+    taken_at: datetime
+
+
+class Source:
+    """The source database, by its URL."""
+
+    def __init__(self, url: SecretStr, *, snapshot_seconds: int) -> None:
+        self.url = url
+        self.snapshot_seconds = snapshot_seconds
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection that only reads. Raises Transient where the database cannot be reached, Broken where it refuses."""
+        with translated_errors():
+            connection = psycopg.connect(
+                self.url.get_secret_value(), connect_timeout=10, application_name="export_pipeline", autocommit=True
+            )
+            with connection:
+                connection.read_only = True
+                yield connection
+
+    def find_principal(self, email: str) -> Principal | None:
+        """Who has that e-mail address (letter case aside), with a role that we know; or None."""
+        if email == SERVICE.email:
+            return None
+        found = self._row(
+            "SELECT id::text, email, username, role::text FROM users WHERE lower(email) = lower(%s)", email
+        )
+        if found is None or found[3] not in set(Role) - {Role.SERVICE}:
+            return None
+        return Principal(id=found[0], email=found[1], username=found[2], role=Role(found[3]))
+
+    def find_owner(self, owner_sql: str, value: object) -> str | None:
+        """The owner's id of what `value` names, an empty text where it has none; None where it does not exist."""
+        found = self._row(sql.SQL(owner_sql).format(value=sql.Literal(value)))  # type: ignore[arg-type]
+        return None if found is None else str(found[0] or "")
+
+    def _row(self, query: Query, *values: object) -> TupleRow | None:
+        with self.connect() as connection:
+            return connection.execute(query, values or None).fetchone()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One consistent view of the data, for as long as the context is open, `snapshot_seconds` at most."""
+        with self.connect() as connection:
+            connection.autocommit = False
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            for statement in session_settings(connection.info.server_version, self.snapshot_seconds):
+                connection.execute(statement)
+            found = connection.execute("SELECT pg_export_snapshot(), transaction_timestamp()").fetchone()
+            assert found is not None
+            yield Snapshot(connection, id=found[0], taken_at=found[1])
+
+
+def session_settings(server_version: int, snapshot_seconds: int) -> list[sql.Composed]:
+    """What an export's transaction sets: nothing may hold a snapshot, and with it vacuum, for ever; texts are ISO."""
+    limit = sql.Literal(f"{snapshot_seconds}s")
+    settings = {"statement_timeout": limit, "idle_in_transaction_session_timeout": limit}
+    if server_version >= 170000:
+        settings["transaction_timeout"] = limit
+    settings |= {"timezone": sql.Literal("UTC"), "intervalstyle": sql.Literal("iso_8601")}
+    settings |= {"extra_float_digits": sql.Literal(1)}
+    return [sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()]
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turns the driver's errors into ours; no connection string and no row gets into the text."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def translate(error: psycopg.Error) -> ExportError:
+    """Our error for one of the driver's."""
+    state = error.sqlstate or ""
+    # Class 08: connection; 40: serialization, deadlock; 53: resources; 57P: shutdown, crash; 55P03: lock not available.
+    if isinstance(error, psycopg.OperationalError) and (
+        not state or state[:2] in ("08", "40", "53") or state[:3] == "57P"
+    ):
+        return Transient(
+            "the source database cannot be reached or went away; check that it is up and EXPORT_SOURCE_URL"
+        )
+    message = error.diag.message_primary or type(error).__name__
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return Broken(
+            f"the source database stopped the query ({message}); narrow the export or raise EXPORT_SNAPSHOT_SECONDS"
+        )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return Broken(f"the account in EXPORT_SOURCE_URL may not read this: {message}")
+    if isinstance(
+        error, (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
+    ):
+        return Broken(f"the source's schema is not what the dataset's file expects: {message}")
+    return Broken(f"the source database refused the query: {message}")
