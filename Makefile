@@ -15,7 +15,8 @@ PYTHON ?=
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-INSTALL := $(PIP) install --quiet --no-compile --only-binary :all: --require-hashes
+# A complete lock needs no resolving; -qq, since warnings about an index that somebody set up would hide the rest.
+INSTALL := $(PIP) install -qq --no-deps --no-compile --only-binary :all: --require-hashes
 ARGS ?=
 BENCH ?=
 
@@ -69,7 +70,7 @@ install: .venv/dev.stamp
 .venv/runtime.stamp: .venv/python.stamp requirements.txt pyproject.toml
 	@echo "Installing the pinned packages into .venv (once, about a minute) ..."
 	@$(INSTALL) -r requirements.txt
-	@$(PIP) install --quiet --no-compile --no-deps --no-build-isolation --editable .
+	@$(PIP) install -qq --no-compile --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -qq -j 0 .venv/lib export_pipeline >/dev/null || true # templates are no valid Python
 	@touch $@
 
