@@ -53,6 +53,6 @@ def _part(module: ModuleType, name: str, attribute: str, kind: type[Any]) -> Any
     where = module.__file__ or module.__name__
     if not isinstance(part, kind):
         raise RegistryError(f"{where} must declare {attribute}, one {kind.__name__}; found {type(part).__name__}")
-    if part.name != name:  # type: ignore[attr-defined]
-        raise RegistryError(f"{where}: {attribute} is named {part.name!r}; a part is named as its file, {name!r}")  # type: ignore[attr-defined]
+    if part.name != name:
+        raise RegistryError(f"{where}: {attribute} is named {part.name!r}; a part is named as its file, {name!r}")
     return part

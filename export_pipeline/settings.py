@@ -1,7 +1,7 @@
 """Typed settings, and the only reader of the environment.
 
-A value comes from the environment, else from the embedded services while they run (`services.json` in the state folder),
-else from the default. A missing or wrong one is one clear sentence.
+A value comes from the environment, else from the embedded services while they run (`services.json` in the state
+folder), else from the default. A missing or wrong one is one clear sentence.
 """
 
 import json
@@ -18,8 +18,8 @@ class SettingsError(ValueError):
 
 
 def state_folder() -> Path:
-    """Where the embedded services and local Dagster keep their state: `EXPORT_STATE_DIRECTORY`, default `.export_pipeline`
-    in the working directory."""
+    """Where the embedded services and local Dagster keep their state: `EXPORT_STATE_DIRECTORY`, default
+    `.export_pipeline` in the working directory."""
     return Path(os.environ.get("EXPORT_STATE_DIRECTORY") or ".export_pipeline").absolute()
 
 
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     dagster_url: str | None = Field(
         None,
         alias="EXPORT_DAGSTER_URL",
-        description="Dagster's web server; with it, a request asks for its run at once and does not wait for the sensor.",
+        description="Dagster's web server; with it a request asks for its run at once, without waiting for the sensor.",
     )
 
     @field_validator("database_url", "source_url", mode="after")

@@ -68,7 +68,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Filter:
-    """A named filter: `sql` is a predicate in the scope of the dataset's source, with `{value}` where the value goes."""
+    """A named filter: `sql` is a predicate in the scope of the dataset's source, `{value}` stands for the value."""
 
     name: str
     type: Type

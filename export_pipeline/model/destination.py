@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,7 +46,7 @@ class Destination(Protocol):
     def clean(self, prefix: str) -> int:
         """Deletes everything under the prefix, aborts unfinished uploads there too; returns how many things went."""
 
-    def abort_stale_uploads(self, older_than: timedelta, *, dry_run: bool = False) -> list[str]:
+    def abort_stale_uploads(self, older_than: timedelta, *, dry_run: bool = False) -> Sequence[str]:
         """Aborts unfinished uploads of ours that are older; returns their keys."""
 
     def address(self, key: str) -> str:
@@ -58,8 +58,8 @@ class Destination(Protocol):
 
 @dataclass(frozen=True)
 class DestinationType:
-    """One kind of destination: `connect` makes it from the settings and raises `Rejected`, naming the setting, where one
-    is missing."""
+    """One kind of destination: `connect` makes it from the settings and raises `Rejected`, naming the setting, where
+    one is missing."""
 
     name: str
     title: str

@@ -33,7 +33,7 @@ class FileContext:
 
 
 class Write(Protocol):
-    """Writes all rows of `frame` to `target` (opened for binary writing, not seekable) and returns how many were written.
+    """Writes all rows of `frame` to `target` (opened for binary writing, not seekable) and returns how many it wrote.
 
     The frame is streamed: memory must not grow with its rows. Its columns are `context.columns`, in order, with the
     Polars types TEXT/UUID/JSON → String, INTEGER → Int64, DECIMAL → Decimal(precision, scale), FLOAT → Float64,
