@@ -19,7 +19,7 @@ DATASET = Dataset(
     name="survey_outcomes",
     title="Survey outcomes",
     description=(
-        "One row per contact in a terminal state (completed, refused, not_reached, excluded), with the survey's answers."
+        "One row per contact in a terminal state (completed, refused, not_reached, excluded), with the answers given."
     ),
     source="""
         contacts AS contact
