@@ -1,0 +1,181 @@
+"""Writes the reference pages of this folder from what the code declares: `make docs`, checked by `make check`.
+
+A page is one function from nothing to Markdown; PAGES lists them. Pages written by hand are not touched.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from export_pipeline.model.access import Role, Scope
+from export_pipeline.model.dataset import Dataset
+from export_pipeline.model.destination import DestinationType
+from export_pipeline.model.format import Format
+from export_pipeline.registry import load_parts
+from export_pipeline.settings import Settings
+
+FOLDER = Path(__file__).parent
+NOTICE = "<!-- Written by `make docs`. Change the code, not this page. -->"
+REACH = {Scope.OWN: "their own campaigns", Scope.ALL: "all campaigns"}
+
+
+def settings_page() -> str:
+    """Every environment variable that the project reads."""
+    rows = [(f"`{field.alias}`", _default(field), field.description or "") for field in Settings.model_fields.values()]
+    return _page(
+        "Settings",
+        "All settings come from the environment. While the embedded services run in the working directory, the "
+        "database and the bucket default to theirs; setting `DATABASE_URL` or `S3_BUCKET_NAME` leaves them for yours "
+        "(see [Your own database and bucket](own-database-and-bucket.md)). A missing or wrong setting is reported in "
+        "one sentence that names it.",
+        _table(("Variable", "Default", "Meaning"), rows),
+        "`EXPORT_STATE_DIRECTORY` (default `.export_pipeline` in the working directory) is the folder in which the "
+        "embedded services and the local Dagster keep their state.",
+    )
+
+
+def datasets_page() -> str:
+    """Every dataset: columns, filters, access."""
+    datasets = load_parts("export_pipeline.datasets", "DATASET", Dataset).values()
+    return _page(
+        "Datasets",
+        "What can be exported. A dataset is one file: to add one, copy a file of `export_pipeline/datasets/`, or put "
+        "it into a folder of your own and name that folder in `EXPORT_DATASETS_PATH`.",
+        *(_dataset(dataset) for dataset in datasets),
+    )
+
+
+def formats_page() -> str:
+    """Every format with its options."""
+    formats = load_parts("export_pipeline.formats", "FORMAT", Format).values()
+    return _page(
+        "Formats",
+        "What a file can be written as. Options are given as `--option name=value`. To add a format, put one file into "
+        "`export_pipeline/formats/`.",
+        *(
+            "\n\n".join(
+                [
+                    f"## `{part.name}`: {part.title}",
+                    part.description,
+                    f"Files end in `.{part.extension.removeprefix('.')}`; the media type is `{part.media_type}`.",
+                    _options(part.options),
+                ]
+            )
+            for part in formats
+        ),
+    )
+
+
+def destinations_page() -> str:
+    """Every destination."""
+    destinations = load_parts("export_pipeline.destinations", "DESTINATION", DestinationType).values()
+    return _page(
+        "Destinations",
+        "Where a file can be delivered. To add a destination, put one file into `export_pipeline/destinations/`.",
+        *(f"## `{part.name}`: {part.title}\n\n{part.description}" for part in destinations),
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "datasets.md": datasets_page,
+    "formats.md": formats_page,
+    "destinations.md": destinations_page,
+}
+
+
+def _dataset(dataset: Dataset) -> str:
+    columns = [
+        (f"`{column.name}`", str(column.type), column.sensitivity.value, column.description, column.example)
+        for column in dataset.columns
+    ]
+    filters = [
+        (f"`{item.name}`", str(item.type), "yes" if item.required else "no", item.description)
+        for item in dataset.filters
+    ]
+    if dataset.date_column:
+        range_of = dataset.date_label or dataset.date_column
+        filters += [
+            ("`date_from`", "date or timestamp", "no", f"From then on, by {range_of}."),
+            (
+                "`date_to`",
+                "date or timestamp",
+                "no",
+                f"Up to then, by {range_of}: a plain date includes that day, a timestamp is exclusive.",
+            ),
+        ]
+    people = [role for role in Role if role is not Role.SERVICE]
+    access = [(role.value, REACH[dataset.access[role]] if role in dataset.access else "nothing") for role in people]
+    parts = [
+        f"## `{dataset.name}`: {dataset.title}",
+        dataset.description,
+        _table(("Column", "Type", "Sensitivity", "Meaning", "Example"), columns),
+        _table(("Filter", "Type", "Required", "Meaning"), filters),
+        _table(("Role", "Reaches"), access),
+    ]
+    if dataset.tables:
+        parts.append("Reads " + ", ".join(f"`{table}`" for table in dataset.tables) + ".")
+    return "\n\n".join(parts)
+
+
+def _options(options: type[BaseModel]) -> str:
+    rows = [
+        (f"`{name}`", _type(field), _default(field), field.description or "")
+        for name, field in options.model_fields.items()
+    ]
+    return _table(("Option", "Values", "Default", "Meaning"), rows) if rows else "It has no options."
+
+
+def _type(field: FieldInfo) -> str:
+    values = getattr(field.annotation, "__args__", None)
+    if values:
+        return ", ".join("none" if value is type(None) else _name(value) for value in values)
+    return _name(field.annotation)
+
+
+def _name(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else f"`{value}`"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    return "" if field.default is None else f"`{field.default!s}`"
+
+
+def _page(title: str, *parts: str) -> str:
+    return "\n\n".join([f"# {title}", NOTICE, *parts]) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )
+
+
+def main() -> int:
+    """Writes the pages, or with `--check` names those that are out of date and returns 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is out of date")
+    check = parser.parse_args().check
+    stale = [name for name, page in PAGES.items() if not _same(FOLDER / name, page())]
+    for name in stale:
+        if not check:
+            (FOLDER / name).write_text(PAGES[name](), encoding="utf-8")
+        print(f"docs/{name} {'is out of date: run `make docs`' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
