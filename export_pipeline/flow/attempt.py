@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.model.errors import Broken, Cancelled, ExportError, Transient
-from export_pipeline.model.job import ExportJob, Phase
+from export_pipeline.model.job import Phase
+from export_pipeline.settings import Settings
 
 T = TypeVar("T")
 
@@ -86,18 +87,12 @@ class Abandoned(ExportError):
         self.reason = reason
 
 
-def supervise(
-    jobs: Jobs,
-    job: ExportJob,
-    work: Callable[[Attempt], T],
-    *,
-    heartbeat_seconds: float,
-    dead_after_seconds: float,
-    observer: Observer,
-) -> T:
-    """Runs `work` in a thread and watches it. Raises what the work raised; Cancelled on request; Superseded where a newer
-    attempt took over; whatever interrupted the main thread, after the worker was stopped; Abandoned where it hangs."""
-    attempt = Attempt(job.id, job.attempt)
+def supervise(attempt: Attempt, work: Callable[[Attempt], T], watch: Callable[[Attempt], None]) -> T:
+    """Runs `work` in a thread and calls `watch` in this one every so often, until it is done.
+
+    Raises what the work raised; what `watch` raised, or whatever interrupted this thread, after the worker was stopped;
+    Abandoned where it does not stop.
+    """
     result: list[T] = []
     failure: list[BaseException] = []
 
@@ -107,10 +102,14 @@ def supervise(
         except BaseException as error:
             failure.append(error)
 
-    thread = Thread(target=target, name=f"export-{job.id}", daemon=True)
+    thread = Thread(target=target, name=f"export-{attempt.export_id}", daemon=True)
     thread.start()
     try:
-        _watch(jobs, attempt, thread, heartbeat_seconds, dead_after_seconds, observer)
+        while True:
+            thread.join(LOOK_SECONDS)
+            if not thread.is_alive():
+                break
+            watch(attempt)
     except BaseException as reason:
         attempt.stop()
         thread.join(PATIENCE_SECONDS)
@@ -122,39 +121,39 @@ def supervise(
     return result[0]
 
 
-def _watch(
-    jobs: Jobs,
-    attempt: Attempt,
-    thread: Thread,
-    heartbeat_seconds: float,
-    dead_after_seconds: float,
-    observer: Observer,
-) -> None:
-    alive = beat = time.monotonic()
-    while True:
-        thread.join(min(LOOK_SECONDS, heartbeat_seconds))
-        if not thread.is_alive():
-            return
+class LedgerWatch:
+    """Keeps a job's heartbeat and sees whether it was cancelled or superseded."""
+
+    def __init__(self, jobs: Jobs, settings: Settings, observer: Observer) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self._observer = observer
+        self._answered = self._beat = time.monotonic()
+
+    def __call__(self, attempt: Attempt) -> None:
+        """Raises Cancelled, Superseded, and Broken where the ledger has not answered for too long."""
         now = time.monotonic()
         try:
-            if now - beat >= heartbeat_seconds:
-                beat = now
-                cancelled = jobs.beat(
-                    attempt.export_id,
-                    attempt.number,
-                    phase=attempt.phase,
-                    rows_done=attempt.rows_done,
-                    rows_estimated=attempt.rows_estimated,
-                    bytes_done=attempt.bytes_done,
-                )
-                observer(attempt)
-            else:
-                cancelled = jobs.cancel_requested(attempt.export_id, attempt.number)
-            alive = now
+            cancelled = self._look(attempt, now)
+            self._answered = now
         except Transient as error:
             # The ledger may come back; but without heartbeats somebody else takes this export over in the end.
-            if now - alive > dead_after_seconds:
+            if now - self._answered > self._settings.dead_after_seconds:
                 raise Broken("the ledger's database went away for too long; the export was given up") from error
-            continue
+            return
         if cancelled:
             raise Cancelled("the export was cancelled")
+
+    def _look(self, attempt: Attempt, now: float) -> bool:
+        if now - self._beat < self._settings.heartbeat_seconds:
+            return self._jobs.cancel_requested(attempt.export_id, attempt.number)
+        self._beat = now
+        self._observer(attempt)
+        return self._jobs.beat(
+            attempt.export_id,
+            attempt.number,
+            phase=attempt.phase,
+            rows_done=attempt.rows_done,
+            rows_estimated=attempt.rows_estimated,
+            bytes_done=attempt.bytes_done,
+        )

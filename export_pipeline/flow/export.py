@@ -8,10 +8,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
-from export_pipeline.flow.attempt import Abandoned, Attempt, Observer, supervise
+from export_pipeline.flow.attempt import Abandoned, Attempt, LedgerWatch, Observer, supervise
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import extract
-from export_pipeline.flow.plan import fit_plan, make_plan
+from export_pipeline.flow.extract import read_source
+from export_pipeline.flow.extracts import read_extracts
+from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.publish import attempt_prefix, file_name, manifest, publish_manifest
 from export_pipeline.flow.request import reauthorize
 from export_pipeline.flow.write import write_file
@@ -39,12 +40,9 @@ def run_export(engine: Engine, job: ExportJob, *, run_id: str | None = None, obs
         job = engine.jobs.claim(job.id, job.attempt, run_id=run_id, prefix=prefix)
     try:
         supervise(
-            engine.jobs,
-            job,
+            Attempt(job.id, job.attempt),
             lambda attempt: deliver(engine, job, attempt),
-            heartbeat_seconds=engine.settings.heartbeat_seconds,
-            dead_after_seconds=engine.settings.dead_after_seconds,
-            observer=observer,
+            LedgerWatch(engine.jobs, engine.settings, observer),
         )
         return engine.jobs.complete(job.id, job.attempt, expires_at=expiry(engine, job))
     except BaseException as error:
@@ -75,20 +73,19 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     destination = engine.destination(job.request.destination)
     prefix = attempt_prefix(engine.settings.s3_prefix, job)
 
-    with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
-        fitted = fit_plan(plan, snapshot)
-        attempt.rows_estimated = fitted.rows_estimated
+    read = read_extracts if job.request.recurring else read_source
+    with read(engine, plan, attempt) as rows:
+        attempt.rows_estimated = rows.estimated
         context = FileContext(
             export_id=job.id,
             dataset=plan.selection.dataset.name,
             title=plan.selection.dataset.title,
             columns=plan.columns,
-            snapshot_at=snapshot.taken_at,
+            snapshot_at=rows.snapshot_at,
         )
         attempt.enter(Phase.WRITING)
-        with extract(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as frame:
-            file = write_file(frame, fitted, context, destination, prefix + file_name(job, plan), attempt)
-    outcome = Outcome(files=(file,), snapshot_at=snapshot.taken_at)
+        file = write_file(rows, plan, context, destination, prefix + file_name(job, plan), attempt)
+    outcome = Outcome(files=(file,), snapshot_at=rows.snapshot_at)
 
     attempt.enter(Phase.VERIFYING)
     for file in outcome.files:

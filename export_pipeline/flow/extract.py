@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.plan import FittedPlan
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan
 from export_pipeline.flow.source import Snapshot, Source, session_settings
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected, Transient
@@ -29,11 +32,29 @@ _DAYS = (-719_162, 2_932_896)
 _MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """A stream of rows, to be read once, with about how many there are and the moment that they show."""
+
+    frame: pl.LazyFrame
+    estimated: int
+    snapshot_at: datetime
+
+
 @contextmanager
-def extract(
+def read_source(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
+    """The plan's rows out of one snapshot of the source. `attempt` counts them, and can stop the queries."""
+    with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
+        fitted = fit_plan(plan, snapshot)
+        with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as frame:
+            yield Rows(frame, fitted.rows_estimated, snapshot.taken_at)
+
+
+@contextmanager
+def stream(
     source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Attempt, *, work_mem: str
 ) -> Iterator[pl.LazyFrame]:
-    """The plan's rows, in the snapshot, as a frame to be streamed once. `attempt` counts them, and can stop the query."""
+    """A fitted plan's rows as a frame, in a connection of its own that joins the snapshot."""
     import adbc_driver_postgresql.dbapi as postgresql
 
     try:
@@ -46,8 +67,7 @@ def extract(
         attempt.stopping_with(cursor.adbc_cancel),
         translated_errors(attempt),
     ):
-        version = snapshot.connection.info.server_version
-        for statement in _session(snapshot, version, source.snapshot_seconds, work_mem):
+        for statement in _session(source, snapshot, work_mem):
             cursor.execute(statement.as_string(snapshot.connection))
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
         cursor.execute(fitted.query.as_string(snapshot.connection))
@@ -94,11 +114,11 @@ def translated_errors(attempt: Attempt) -> Iterator[None]:
         raise Broken(f"the source database refused the query (SQLSTATE {state or 'unknown'})") from error
 
 
-def _session(snapshot: Snapshot, version: int, seconds: int, work_mem: str) -> list[sql.Composed]:
+def _session(source: Source, snapshot: Snapshot, work_mem: str) -> list[sql.Composed]:
     return [
         sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").format(),
         sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot.id)),
-        *session_settings(version, seconds),
+        *session_settings(snapshot.connection.info.server_version, source.snapshot_seconds),
         sql.SQL("SET LOCAL work_mem = {}").format(sql.Literal(work_mem)),
         sql.SQL("SET LOCAL jit = off").format(),
     ]

@@ -58,6 +58,8 @@ def select(dataset: Dataset, filters: Mapping[str, str], columns: tuple[str, ...
     starts, _ = _moment(filters, DATE_FROM)
     ends, whole_day = _moment(filters, DATE_TO)
     if ends is not None and whole_day:
+        if ends.date() == date.max:
+            raise Rejected(f"date_to={filters[DATE_TO]!r} is the last day of the calendar; leave date_to out")
         ends += timedelta(days=1)
     if starts is not None and ends is not None and starts >= ends:
         raise Rejected(

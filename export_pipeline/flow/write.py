@@ -1,20 +1,16 @@
 """One file, from a stream of rows to a finished object at the destination: counted, hashed, and whole or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import io
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.plan import FittedPlan
+from export_pipeline.flow.extract import Rows
+from export_pipeline.flow.plan import Plan
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.job import ExportFile
-
-if TYPE_CHECKING:
-    import polars as pl
 
 #: A guess at a row's size for the choice of an upload's part size; too small a guess only fails past 78 GB.
 _BYTES_PER_ROW = 400
@@ -50,26 +46,25 @@ class CountingWriter(io.RawIOBase):
 
 
 def write_file(
-    frame: pl.LazyFrame, fitted: FittedPlan, context: FileContext, destination: Destination, key: str, attempt: Attempt
+    rows: Rows, plan: Plan, context: FileContext, destination: Destination, key: str, attempt: Attempt
 ) -> ExportFile:
-    """Writes the frame to the key. Raises Broken where a row that was read was not written."""
-    plan = fitted.plan
+    """Writes the rows to the key. Raises Broken where a row that was read was not written."""
     with destination.open(
         key,
         media_type=plan.format.media_type,
         filename=key.rpartition("/")[2],
-        estimated_bytes=fitted.rows_estimated * _BYTES_PER_ROW,
+        estimated_bytes=rows.estimated * _BYTES_PER_ROW,
     ) as target:
         writer = CountingWriter(target, attempt)
-        rows = plan.format.write(frame, cast(BinaryIO, writer), context, plan.options)
+        written = plan.format.write(rows.frame, cast(BinaryIO, writer), context, plan.options)
         attempt.check()
-        if rows != attempt.rows_done:
-            raise Broken(f"{attempt.rows_done:,} rows were read and {rows:,} written; nothing was delivered")
+        if written != attempt.rows_done:
+            raise Broken(f"{attempt.rows_done:,} rows were read and {written:,} written; nothing was delivered")
     return ExportFile(
         key=key,
         url=destination.address(key),
         bytes=writer.bytes,
         sha256=writer.sha256,
-        rows=rows,
+        rows=written,
         media_type=plan.format.media_type,
     )

@@ -1,0 +1,81 @@
+"""Commands that tell what can be exported, by whom and how."""
+
+import click
+
+from export_pipeline.cli.exports import json_option
+from export_pipeline.cli.output import console, print_json, print_rows
+from export_pipeline.model.access import Role
+from export_pipeline.model.dataset import Dataset
+from export_pipeline.services import load_datasets
+from export_pipeline.settings import Settings, load_settings
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def datasets(name: str | None, as_json: bool) -> None:
+    """List the datasets, or show one: its columns, its filters, and who may have it."""
+    found = load_datasets(_settings())
+    chosen = found if name is None else {name: found[name]} if name in found else {}
+    if as_json:
+        print_json({"datasets": [_document(dataset) for dataset in chosen.values()]})
+        return
+    if not chosen:
+        raise click.UsageError(f"there is no dataset {name!r}; there are: {', '.join(found)}")
+    if name is None:
+        print_rows(
+            ("dataset", "title", "columns", "who"),
+            ((item.name, item.title, len(item.columns), _access(item)) for item in found.values()),
+        )
+        return
+    dataset = found[name]
+    console.print(f"[bold]{dataset.title}[/bold]\n{dataset.description}\nWho: {_access(dataset)}\n")
+    columns = ((item.name, item.type, item.sensitivity.value, item.description) for item in dataset.columns)
+    print_rows(("column", "type", "sensitivity", "description"), columns)
+    filters = [(item.name, item.type, "yes" if item.required else "", item.description) for item in dataset.filters]
+    if dataset.date_column:
+        filters.append(("date_from", "date or timestamp", "", f"From then on, by {dataset.date_label}."))
+        filters.append(("date_to", "date or timestamp", "", "A plain date includes that day, a timestamp is exclusive."))
+    console.print()
+    print_rows(("filter", "type", "required", "description"), filters)
+
+
+COMMANDS = (datasets,)
+
+
+def _settings() -> Settings:
+    # No database is asked for a list of datasets, so none needs to be set.
+    return load_settings(DATABASE_URL="postgresql://unused")
+
+
+def _access(dataset: Dataset) -> str:
+    return ", ".join(f"{role} ({scope})" for role, scope in dataset.access.items() if role is not Role.SERVICE)
+
+
+def _document(dataset: Dataset) -> dict[str, object]:
+    return {
+        "name": dataset.name,
+        "title": dataset.title,
+        "description": dataset.description,
+        "access": {role.value: scope.value for role, scope in dataset.access.items() if role is not Role.SERVICE},
+        "columns": [
+            {
+                "name": column.name,
+                "type": str(column.type),
+                "sensitivity": column.sensitivity.value,
+                "description": column.description,
+                "example": column.example,
+            }
+            for column in dataset.columns
+        ],
+        "filters": [
+            {
+                "name": item.name,
+                "type": str(item.type),
+                "required": item.required,
+                "description": item.description,
+            }
+            for item in dataset.filters
+        ],
+        "date_filters": dataset.date_label or None,
+    }

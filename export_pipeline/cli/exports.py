@@ -1,0 +1,282 @@
+"""Commands about exports: ask for one, list, show, link, cancel, retry. Each is one call into `flow`."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import click
+
+from export_pipeline.cli.output import job_document, messages, print_job, print_json, print_rows, progress_bar
+from export_pipeline.flow import manage
+from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_to_the_end
+from export_pipeline.flow.request import file_request
+from export_pipeline.model.errors import BY_KIND, Broken, ErrorKind, ExportError, Rejected
+from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.services import open_services
+
+_ENDED = {Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED}
+_POLL_SECONDS = 0.1
+#: After so long without a worker, say what is probably missing (seconds).
+_HINT_SECONDS = 20
+
+as_option = click.option("--as", "email", required=True, metavar="EMAIL", help="Who asks.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Repeat for several; see `datasets`.")
+@click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
+@click.option("--format", "file_format", default="csv", show_default=True, help="csv, parquet or xlsx.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw.")
+@click.option("--destination", default="s3", show_default=True, help="s3 or local.")
+@click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given).")
+@click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon.")
+@click.option("--no-wait", is_flag=True, help="File the request and return.")
+@as_option
+@json_option
+def export(
+    dataset: str,
+    filters: tuple[str, ...],
+    columns: str,
+    file_format: str,
+    options: tuple[str, ...],
+    destination: str,
+    at: str | None,
+    direct: bool,
+    no_wait: bool,
+    email: str,
+    as_json: bool,
+) -> None:
+    """Export DATASET, and wait for the file."""
+    if direct and (no_wait or at):
+        raise Rejected("--direct runs the export now and in this process: it goes with neither --no-wait nor --at")
+    request = ExportRequest(
+        dataset=dataset,
+        requested_by=email,
+        filters=parse_pairs(filters, "--filter"),
+        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+        format=file_format,
+        options=parse_pairs(options, "--option"),
+        destination=destination,
+        not_before=_moment(at) if at else None,
+    )
+    with open_services() as engine:
+        job = file_request(engine, request, claim_as="" if direct else None)
+        if direct:
+            finish(engine, _run_here(engine, job), email, as_json)
+        elif no_wait or request.not_before:
+            show_job(job, as_json)
+        else:
+            finish(engine, wait_for(engine, job.id), email, as_json)
+
+
+@click.command(name="list")
+@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only these.")
+@click.option("--dataset", help="Only of this dataset.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="The most to list.")
+@as_option
+@json_option
+def list_command(status: str | None, dataset: str | None, limit: int, email: str, as_json: bool) -> None:
+    """List the newest exports: your own, or all for an administrator."""
+    with open_services() as engine:
+        wanted = Status(status) if status else None
+        jobs = manage.list_exports(engine, email, status=wanted, dataset=dataset, limit=limit)
+    if as_json:
+        print_json({"exports": [job_document(job) for job in jobs]})
+    else:
+        print_rows(
+            ("export", "dataset", "format", "status", "rows", "created", "by"),
+            (
+                (
+                    job.id,
+                    job.request.dataset,
+                    job.request.format,
+                    job.status.value,
+                    job.rows if job.files else job.rows_done or None,
+                    f"{job.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
+                    job.request.requested_by,
+                )
+                for job in jobs
+            ),
+        )
+
+
+@click.command()
+@click.argument("export_id", metavar="ID")
+@as_option
+@json_option
+def show(export_id: str, email: str, as_json: bool) -> None:
+    """Show one export."""
+    with open_services() as engine:
+        show_job(manage.show_export(engine, email, export_id), as_json)
+
+
+@click.command()
+@click.argument("export_id", metavar="ID")
+@as_option
+@json_option
+def link(export_id: str, email: str, as_json: bool) -> None:
+    """Make a new download link. Whoever has it has the data, until it expires."""
+    with open_services() as engine:
+        issued = manage.issue_link(engine, email, export_id)
+    if as_json:
+        print_json({"id": export_id, "link": issued.url, "link_expires_at": issued.expires_at.isoformat()})
+    else:
+        click.echo(issued.url)
+        messages.print(f"works until {issued.expires_at:%Y-%m-%d %H:%M:%SZ}")
+
+
+@click.command()
+@click.argument("export_id", metavar="ID")
+@as_option
+@json_option
+def cancel(export_id: str, email: str, as_json: bool) -> None:
+    """Cancel an export that waits or runs."""
+    with open_services() as engine:
+        manage.cancel_export(engine, email, export_id)
+        job = _poll(engine, export_id, lambda job: job.status in _ENDED, timeout_seconds=10)
+        show_job(job, as_json)
+        if job.status is not Status.CANCELLED:
+            raise Broken(f"the export {export_id} is {job.status.value}; its worker has not answered yet")
+
+
+@click.command()
+@click.argument("export_id", metavar="ID")
+@click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon.")
+@click.option("--no-wait", is_flag=True, help="Return at once.")
+@as_option
+@json_option
+def retry(export_id: str, direct: bool, no_wait: bool, email: str, as_json: bool) -> None:
+    """Try a failed or cancelled export again: the same row, its next attempt."""
+    with open_services() as engine:
+        job = manage.retry_export(engine, email, export_id)
+        if direct:
+            finish(engine, _run_here(engine, job), email, as_json)
+        elif no_wait:
+            show_job(job, as_json)
+        else:
+            finish(engine, wait_for(engine, job.id), email, as_json)
+
+
+COMMANDS = (export, list_command, show, link, cancel, retry)
+
+
+def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:
+    """NAME=VALUE texts as a mapping. Raises Rejected."""
+    parsed: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise Rejected(f"{option} {pair!r} is not of the form NAME=VALUE")
+        if name in parsed:
+            raise Rejected(f"{option} {name} is given twice")
+        parsed[name] = value
+    return parsed
+
+
+def show_job(job: ExportJob, as_json: bool) -> None:
+    """Prints an export."""
+    if as_json:
+        print_json(job_document(job))
+    else:
+        print_job(job)
+
+
+def finish(engine: Engine, job: ExportJob, email: str, as_json: bool) -> None:
+    """Prints how an export ended, with a link where there is a file. Raises the error that it ended with, if any."""
+    if job.status is not Status.COMPLETED:
+        if as_json:
+            print_json(job_document(job))
+            raise SystemExit(error_of(job).exit_code)
+        raise error_of(job)
+    issued = manage.issue_link(engine, email, job.id)
+    if as_json:
+        print_json(job_document(job, issued))
+    else:
+        print_job(job, issued)
+
+
+def error_of(job: ExportJob) -> ExportError:
+    """The error that a row which ended without a file stands for."""
+    kind = ErrorKind.CANCELLED if job.status is Status.CANCELLED else ErrorKind(job.error_kind or ErrorKind.BROKEN)
+    return BY_KIND[kind](job.error or f"the export {job.id} was {job.status.value}")
+
+
+def wait_for(engine: Engine, export_id: str) -> ExportJob:
+    """Waits until a filed export has ended, showing its progress."""
+    started = time.monotonic()
+    hinted = False
+    with progress_bar() as bar:
+        task = bar.add_task("waiting for Dagster", total=None, rows="")
+
+        def ended(job: ExportJob) -> bool:
+            nonlocal hinted
+            if job.status is Status.PENDING and not hinted and time.monotonic() - started > _HINT_SECONDS:
+                hinted = True
+                messages.print("no worker has taken it yet: is Dagster's daemon running (`export-pipeline up`)?")
+            if job.status is Status.PROCESSING and job.phase:
+                total = max(job.rows_estimated or 0, job.rows_done) or None
+                bar.update(
+                    task, description=job.phase.value, total=total, completed=job.rows_done, rows=f"{job.rows_done:,} rows"
+                )
+            return job.status in _ENDED
+
+        try:
+            return _poll(engine, export_id, ended)
+        except KeyboardInterrupt:
+            messages.print(f"the export goes on: see `show {export_id}`, stop it with `cancel {export_id}`")
+            raise click.exceptions.Abort from None
+
+
+def _poll(
+    engine: Engine, export_id: str, until: Callable[[ExportJob], bool], timeout_seconds: float | None = None
+) -> ExportJob:
+    started = time.monotonic()
+    while True:
+        job = engine.jobs.get(export_id)
+        if job is None:
+            raise Broken(f"the row of the export {export_id} is gone")
+        if until(job) or (timeout_seconds and time.monotonic() - started > timeout_seconds):
+            return job
+        time.sleep(_POLL_SECONDS)
+
+
+def _run_here(engine: Engine, job: ExportJob) -> ExportJob:
+    """Runs the export in this process and tells Dagster about it. Returns the row however it ended."""
+    with progress_bar() as bar:
+        task = bar.add_task("planning", total=None, rows="")
+
+        def observe(attempt: Attempt) -> None:
+            total = max(attempt.rows_estimated or 0, attempt.rows_done) or None
+            rows = f"{attempt.rows_done:,} rows"
+            bar.update(task, description=attempt.phase.value, total=total, completed=attempt.rows_done, rows=rows)
+            if not messages.is_terminal:
+                messages.print(f"{attempt.phase.value}: {rows}, {attempt.bytes_done:,} bytes")
+
+        try:
+            done = run_to_the_end(engine, job, observer=observe)
+        except (ExportError, KeyboardInterrupt):
+            ended = engine.jobs.get(job.id)
+            if ended is None or ended.status not in _ENDED:
+                raise
+            return ended
+    return _reported(done)
+
+
+def _reported(job: ExportJob) -> ExportJob:
+    # Dagster takes a second to import, which nobody should wait for who only looks at a list.
+    from export_pipeline.orchestration.direct import report_materialization
+
+    report_materialization(job)
+    return job
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Rejected(f"--at {text!r} is not a moment such as 2026-11-21T03:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

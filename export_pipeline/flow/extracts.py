@@ -1,0 +1,276 @@
+"""Extracts: the source's tables as Parquet files in the bucket, taken together out of one snapshot.
+
+Recurring exports are made from them, with the same SQL by DuckDB, so that the nightly exports of a hundred campaigns
+read the source once. Extracts hold everything: they are encrypted, no link is ever made to one, and they have a
+retention of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.extract import Rows, frame_of, stream
+from export_pipeline.flow.plan import SELECTED_AS, Plan, fit_plan
+from export_pipeline.flow.publish import MANIFEST
+from export_pipeline.flow.query import select
+from export_pipeline.flow.write import write_file
+from export_pipeline.model.dataset import (
+    INTEGER,
+    JSON,
+    TEXT,
+    TIMESTAMP,
+    UUID,
+    Column,
+    Dataset,
+    Kind,
+    Owner,
+    Type,
+    decimal,
+)
+from export_pipeline.model.errors import Broken, Transient
+from export_pipeline.model.format import FileContext
+from export_pipeline.model.job import ExportFile, ExportRequest
+
+if TYPE_CHECKING:
+    from export_pipeline.model.destination import Destination
+
+_DESTINATION = "s3"
+_TAKEN_AT = "%Y%m%dT%H%M%SZ"
+
+
+def _table(name: str, **columns: Type) -> Dataset:
+    return Dataset(
+        name=name,
+        title=f"Extract of {name}",
+        description=f"All rows of the source's table {name}. Internal: nobody can ask for it.",
+        source=name,
+        order_by="1",
+        columns=tuple(Column(column, kind, column, "") for column, kind in columns.items()),
+        filters=(),
+        owner=Owner("", "", ""),
+        access={},
+    )
+
+
+#: The tables that recurring exports read, with the columns that their datasets mention.
+TABLES: tuple[Dataset, ...] = (
+    _table("campaigns", id=UUID, name=TEXT, owner_id=UUID, assistant_used=TEXT, status=TEXT),
+    _table(
+        "contacts",
+        id=UUID,
+        campaign_id=UUID,
+        external_contact_id=TEXT,
+        name=TEXT,
+        business_name=TEXT,
+        phone=TEXT,
+        email=TEXT,
+        outcome=TEXT,
+        attempt_count=INTEGER,
+        last_attempt_at=TIMESTAMP,
+        completed_at=TIMESTAMP,
+        created_at=TIMESTAMP,
+    ),
+    _table(
+        "calls",
+        id=UUID,
+        contact_id=UUID,
+        status=TEXT,
+        started_at=TIMESTAMP,
+        ended_at=TIMESTAMP,
+        ended_reason=TEXT,
+        cost_usd=decimal(38, 10),
+        recording_url=TEXT,
+        transcript_json=JSON,
+    ),
+    _table("survey_answers", contact_id=UUID, question=INTEGER, answer=TEXT),
+)
+
+
+@dataclass(frozen=True)
+class Extracts:
+    """One set of extracts that belong together."""
+
+    prefix: str
+    taken_at: datetime
+    files: dict[str, ExportFile]
+
+
+def take_extracts(engine: Engine, attempt: Attempt) -> Extracts:
+    """Writes a new set of extracts. Raises Transient or Broken; then nothing of it stays."""
+    destination = engine.destination(_DESTINATION)
+    files: dict[str, ExportFile] = {}
+    prefix = f"{_root(engine)}{datetime.now(UTC):{_TAKEN_AT}}-{uuid.uuid4().hex[:8]}/"
+    try:
+        with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
+            for table in TABLES:
+                attempt.rows_done = 0
+                files[table.name] = _take(engine, destination, prefix, table, snapshot, attempt)
+        document = {
+            "taken_at": snapshot.taken_at.isoformat(),
+            "files": {name: vars(file) for name, file in files.items()},
+        }
+        with destination.open(f"{prefix}{MANIFEST}", media_type="application/json", filename=MANIFEST) as target:
+            target.write(json.dumps(document).encode())
+    except BaseException:
+        destination.clean(prefix)
+        raise
+    return Extracts(prefix, snapshot.taken_at, files)
+
+
+def latest_extracts(engine: Engine) -> Extracts:
+    """The newest complete set. Raises Broken where there is none."""
+    destination = engine.destination(_DESTINATION)
+    manifests = [item.key for item in destination.list(_root(engine)) if item.key.endswith(f"/{MANIFEST}")]
+    if not manifests:
+        raise Broken("there are no extracts yet: run extract_job first")
+    newest = max(manifests)
+    document = json.loads(b"".join(destination.read(newest)))
+    return Extracts(
+        prefix=newest.removesuffix(MANIFEST),
+        taken_at=datetime.fromisoformat(document["taken_at"]),
+        files={name: ExportFile(**file) for name, file in document["files"].items()},
+    )
+
+
+def old_extracts(engine: Engine) -> list[str]:
+    """The prefixes of the sets that are older than EXPORT_CLEANUP_DAYS, and of those left unfinished for a day."""
+    sets: dict[str, set[str]] = {}
+    for item in engine.destination(_DESTINATION).list(_root(engine)):
+        folder, _, name = item.key.rpartition("/")
+        sets.setdefault(f"{folder}/", set()).add(name)
+    now = datetime.now(UTC)
+    old = []
+    for prefix, names in sets.items():
+        days = engine.settings.cleanup_days if MANIFEST in names else 1
+        if now - _taken_at(prefix) > timedelta(days=days):
+            old.append(prefix)
+    return old
+
+
+def active_campaigns(engine: Engine) -> list[str]:
+    """The ids of the campaigns that are active in the newest extracts."""
+    connection = _duckdb(engine, latest_extracts(engine))
+    try:
+        found = connection.execute("SELECT id::text FROM campaigns WHERE status = 'active' ORDER BY id").fetchall()
+    finally:
+        connection.close()
+    return [row[0] for row in found]
+
+
+@contextmanager
+def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
+    """The plan's rows out of the newest extracts: the dataset's own SQL, run by DuckDB over the Parquet files."""
+    import duckdb
+
+    extracts = latest_extracts(engine)
+    connection = _duckdb(engine, extracts)
+    try:
+        selection = plan.selection
+        columns = sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(column.name))  # type: ignore[arg-type]
+            for column in plan.columns
+        )
+        rows = selection.rows()
+        counted = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchone()
+        query = sql.SQL("SELECT {} {} {}").format(columns, rows, selection.order()).as_string()
+        with attempt.stopping_with(connection.interrupt), _translated(attempt, duckdb.Error):
+            reader = connection.sql(query).to_arrow_reader(16_384)
+            yield Rows(frame_of(reader, plan.columns, attempt), counted[0] if counted else 0, extracts.taken_at)
+    finally:
+        connection.close()
+
+
+def _take(
+    engine: Engine, destination: Destination, prefix: str, table: Dataset, snapshot: Any, attempt: Attempt
+) -> ExportFile:
+    form = engine.format("parquet")
+    plan = Plan(
+        request=ExportRequest(dataset=table.name, requested_by="", format=form.name, recurring=True),
+        selection=select(table, {}, ()),
+        format=form,
+        options=form.options(),
+        row_limit=None,
+    )
+    fitted = fit_plan(plan, snapshot)
+    context = FileContext("extract", table.name, table.title, table.columns, snapshot.taken_at)
+    with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as frame:
+        rows = Rows(frame, fitted.rows_estimated, snapshot.taken_at)
+        file = write_file(rows, plan, context, destination, f"{prefix}{table.name}.parquet", attempt)
+    destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
+    return file
+
+
+def _duckdb(engine: Engine, extracts: Extracts) -> Any:
+    """DuckDB with the extracts as views that look like the source's tables. It spills to disk encrypted, if at all."""
+    import duckdb
+
+    connection = duckdb.connect(
+        config={
+            "memory_limit": "400MB",
+            "temp_file_encryption": "true",
+            "TimeZone": "UTC",
+            "autoinstall_known_extensions": "false",
+            "threads": "2",
+        }
+    )
+    filesystem = engine.destination(_DESTINATION).filesystem()
+    connection.register_filesystem(filesystem)
+    for table in TABLES:
+        address = filesystem.unstrip_protocol(extracts.files[table.name].key)
+        columns = sql.SQL(", ").join(
+            sql.SQL("{name}::{type} AS {name}").format(
+                name=sql.Identifier(column.name), type=sql.SQL(_DUCKDB_TYPES[column.type.kind])
+            )
+            for column in table.columns
+        )
+        view = sql.SQL("CREATE VIEW {} AS SELECT {} FROM read_parquet({})")
+        connection.execute(view.format(sql.Identifier(table.name), columns, sql.Literal(address)).as_string())
+    return connection
+
+
+_DUCKDB_TYPES = {
+    Kind.UUID: "uuid",
+    Kind.TEXT: "text",
+    Kind.INTEGER: "bigint",
+    Kind.DECIMAL: "decimal(38, 10)",
+    Kind.TIMESTAMP: "timestamptz",
+    Kind.JSON: "json",
+}
+
+
+def _selected(column: Column) -> str:
+    """As from the source: what `frame_of` expects as text is selected as text."""
+    as_text = column.type.kind in (Kind.UUID, Kind.DECIMAL, Kind.JSON)
+    return SELECTED_AS[Kind.UUID]["uuid"].format(column.sql) if as_text else column.sql
+
+
+@contextmanager
+def _translated(attempt: Attempt, duckdb_error: type[Exception]) -> Iterator[None]:
+    """DuckDB dresses an interrupt up as an error of its own: the flag is asked first."""
+    try:
+        yield
+    except (duckdb_error, RuntimeError) as error:
+        attempt.check()
+        raise Transient(f"the extracts could not be read ({type(error).__name__})") from error
+
+
+def _root(engine: Engine) -> str:
+    prefix = engine.settings.s3_prefix.strip("/")
+    return f"{prefix}/extracts/" if prefix else "extracts/"
+
+
+def _taken_at(prefix: str) -> datetime:
+    found = re.search(r"/(\d{8}T\d{6}Z)-[0-9a-f]{8}/$", f"/{prefix}")
+    # What is not ours to name is not ours to delete.
+    return datetime.strptime(found[1], _TAKEN_AT).replace(tzinfo=UTC) if found else datetime.now(UTC)

@@ -1,0 +1,85 @@
+"""What people do with exports that exist: see them, get a link, cancel, try again. Each asks who they are first."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from export_pipeline.flow.authorize import authorize_job, identify
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.plan import make_plan
+from export_pipeline.flow.request import authorize_plan
+from export_pipeline.model.access import Role
+from export_pipeline.model.errors import Rejected
+from export_pipeline.model.job import ExportJob, Status
+
+
+@dataclass(frozen=True, repr=False)
+class Link:
+    """An address that lets its holder download the file; whoever has it has the data, so it has no repr."""
+
+    url: str
+    expires_at: datetime
+
+
+def show_export(engine: Engine, email: str, export_id: str) -> ExportJob:
+    """An export, for its requester or an administrator. Raises Forbidden, NotFound."""
+    return authorize_job(engine, email, export_id)[1]
+
+
+def list_exports(
+    engine: Engine, email: str, *, status: Status | None = None, dataset: str | None = None, limit: int = 50
+) -> list[ExportJob]:
+    """The newest exports: one's own, or all for an administrator. Raises Forbidden."""
+    principal = identify(engine, email)
+    everybody = principal.role is Role.ADMIN
+    return engine.jobs.list(
+        requester_id=None if everybody else principal.id, status=status, dataset=dataset, limit=limit
+    )
+
+
+def issue_link(engine: Engine, email: str, export_id: str) -> Link:
+    """A new link to the export's file, audited. Raises Forbidden, NotFound, and Rejected where there is no file to link to.
+
+    Whoever may no longer read the data gets no link to what they took out when they might.
+    """
+    principal, job = authorize_job(engine, email, export_id)
+    if job.status is not Status.COMPLETED:
+        raise Rejected(
+            _NO_LINK.get(job.status, "the export {id} is {status}: there is no file yet").format(
+                id=job.id, status=job.status.value
+            )
+        )
+    authorize_plan(engine, principal, make_plan(engine, job.request))
+    file = job.files[0]
+    now = datetime.now(UTC)
+    left = (job.expires_at - now).total_seconds() if job.expires_at else engine.settings.url_ttl_seconds
+    seconds = int(min(engine.settings.url_ttl_seconds, left))
+    if seconds < 1:
+        raise Rejected(f"the export {job.id} has expired; ask for it again")
+    destination = engine.destination(job.request.destination)
+    if destination.stat(file.key) is None:
+        raise Rejected(f"the file of the export {job.id} is gone from its destination; ask for the export again")
+    url = destination.link(file.key, ttl_seconds=seconds, filename=file.key.rpartition("/")[2])
+    link = Link(url=url, expires_at=now + timedelta(seconds=seconds))
+    engine.audit.link(job, actor=principal.email, expires_at=link.expires_at)
+    return link
+
+
+def cancel_export(engine: Engine, email: str, export_id: str) -> ExportJob:
+    """Cancels an export: at once where it waits, by its worker within seconds where it runs. Raises Forbidden, NotFound,
+    and Rejected where it has ended."""
+    principal, job = authorize_job(engine, email, export_id)
+    return engine.jobs.request_cancel(job.id, actor=principal.email)
+
+
+def retry_export(engine: Engine, email: str, export_id: str) -> ExportJob:
+    """Makes a failed or cancelled export wait for its next attempt, in the same row. Raises Forbidden, NotFound, and
+    Rejected where it is neither, or where the requester may no longer have it."""
+    principal, job = authorize_job(engine, email, export_id)
+    return engine.jobs.retry(job.id, actor=principal.email)
+
+
+_NO_LINK = {
+    Status.FAILED: "the export {id} failed: there is no file; see why with `show`, try again with `retry`",
+    Status.CANCELLED: "the export {id} was cancelled: there is no file; try again with `retry`",
+    Status.EXPIRED: "the export {id} has expired and its files were deleted; ask for it again",
+}

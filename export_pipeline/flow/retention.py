@@ -1,0 +1,63 @@
+"""Deletes what has lived long enough: the files of expired exports, stale uploads. Rows and the audit log stay."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.extracts import old_extracts
+from export_pipeline.model.errors import ExportError, Rejected, Superseded
+
+_ACTOR = "retention"
+#: No upload of ours takes a day: an older one was left by a crash.
+_STALE_UPLOAD = timedelta(days=1)
+
+
+@dataclass
+class RetentionReport:
+    """What was deleted, or would be: export ids, keys of stale uploads, prefixes of extracts; and what could not be."""
+
+    dry_run: bool
+    expired: list[str] = field(default_factory=list)
+    aborted_uploads: list[str] = field(default_factory=list)
+    extracts: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def run_retention(engine: Engine, *, dry_run: bool = False) -> RetentionReport:
+    """Expires what is overdue. With `dry_run` nothing is changed. One failure does not keep the rest from being done."""
+    report = RetentionReport(dry_run=dry_run)
+    for job in engine.jobs.overdue(datetime.now(UTC)):
+        try:
+            if not dry_run:
+                # Files first: a row that says "expired" while they still lie there would be a lie.
+                for file in job.files:
+                    engine.destination(job.request.destination).clean(file.key.rpartition("/")[0] + "/")
+                engine.jobs.expire(job.id, actor=_ACTOR)
+            report.expired.append(job.id)
+        except Superseded:
+            continue
+        except ExportError as error:
+            report.errors.append(f"{job.id}: {error}")
+    for name in engine.destinations:
+        try:
+            destination = engine.destination(name)
+        except Rejected:
+            continue  # not set up here
+        try:
+            report.aborted_uploads += destination.abort_stale_uploads(_STALE_UPLOAD, dry_run=dry_run)
+        except ExportError as error:
+            report.errors.append(f"{name}: {error}")
+    _expire_extracts(engine, report)
+    return report
+
+
+def _expire_extracts(engine: Engine, report: RetentionReport) -> None:
+    try:
+        for prefix in old_extracts(engine):
+            if not report.dry_run:
+                engine.destination("s3").clean(prefix)
+            report.extracts.append(prefix)
+    except Rejected:
+        return  # no bucket, no extracts
+    except ExportError as error:
+        report.errors.append(f"extracts: {error}")
