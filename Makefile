@@ -16,7 +16,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A complete lock needs no resolving; -qq, since warnings about an index that somebody set up would hide the rest.
-INSTALL := $(PIP) install -qq --no-deps --no-compile --only-binary :all: --require-hashes
+INSTALL := $(PIP) install -qq --no-deps --no-compile --require-hashes
 ARGS ?=
 BENCH ?=
 
@@ -81,7 +81,7 @@ install: .venv/dev.stamp
 	@touch $@
 
 # The only target that needs uv. requirements-dev.txt holds requirements.txt's versions and the tools'.
-LOCK := uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --only-binary :all: \
+LOCK := uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --extra embedded --group build
 lock:
 	$(LOCK) --output-file requirements.txt

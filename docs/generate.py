@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -82,11 +83,36 @@ def destinations_page() -> str:
     )
 
 
+def command_line_page() -> str:
+    """Every command with its arguments and options."""
+    from export_pipeline.cli.main import commands
+
+    return _page(
+        "Command line",
+        "`export-pipeline --help` prints the same. Every command that prints takes `--json`, and then prints exactly "
+        "one JSON object to standard output. Every command that acts on an export takes `--as EMAIL`: the person, as "
+        "in the source's `users` table, on whose behalf it acts and whose rights are checked.",
+        _table(
+            ("Exit code", "Meaning"),
+            [
+                ("0", "done"),
+                ("2", "invalid request"),
+                ("3", "forbidden"),
+                ("4", "not found"),
+                ("5", "failed"),
+                ("6", "cancelled"),
+            ],
+        ),
+        *_commands(commands, "export-pipeline"),
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "datasets.md": datasets_page,
     "formats.md": formats_page,
     "destinations.md": destinations_page,
+    "command-line.md": command_line_page,
 }
 
 
@@ -130,6 +156,30 @@ def _options(options: type[BaseModel]) -> str:
         for name, field in options.model_fields.items()
     ]
     return _table(("Option", "Values", "Default", "Meaning"), rows) if rows else "It has no options."
+
+
+def _commands(group: click.Group, path: str) -> Iterable[str]:
+    for name, command in sorted(group.commands.items()):
+        full = f"{path} {name}"
+        if isinstance(command, click.Group):
+            yield from _commands(command, full)
+        elif not command.hidden:
+            yield _command(command, full)
+
+
+def _command(command: click.Command, path: str) -> str:
+    arguments = [
+        item.make_metavar(click.Context(command)) for item in command.params if isinstance(item, click.Argument)
+    ]
+    options = [item for item in command.params if isinstance(item, click.Option) and not item.hidden]
+    rows = [(f"`{_spelling(item)}`", "yes" if item.required else "no", item.help or "") for item in options]
+    parts = [f"## `{' '.join([path, *arguments])}`", (command.help or "").strip()]
+    return "\n\n".join([*parts, _table(("Option", "Required", "Meaning"), rows)] if rows else parts)
+
+
+def _spelling(option: click.Option) -> str:
+    names = ", ".join(option.opts)
+    return names if option.is_flag else f"{names} {option.make_metavar(click.Context(click.Command('')))}"
 
 
 def _type(field: FieldInfo) -> str:
