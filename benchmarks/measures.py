@@ -1,0 +1,222 @@
+"""The measures: each compares two things in turns, or one thing with a limit, and yields lines for the table.
+
+A measure is one function from the bench and the options to lines; MEASURES names them.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from benchmarks.bench import STATE, Bench, Campaign, cli, module, query
+from benchmarks.process import Run, run
+
+#: The memory that exporting may take (2**20 bytes), and the seconds that a small export through Dagster may take.
+MOST_MEMORY_MB = 350
+MOST_DAGSTER_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure."""
+
+    rows: int
+    small_rows: int
+    xlsx_rows: int
+    dagster_rows: int
+    repeat: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the result: `ours` against `reference`, in `unit`; their ratio may be `limit` at most."""
+
+    name: str
+    ours: float
+    reference: float
+    unit: str
+    limit: float
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Ours by the reference: less is better."""
+        return self.ours / self.reference
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise is kept."""
+        return self.ratio <= self.limit
+
+
+def s3(bench: Bench, options: Options) -> Iterator[Line]:
+    """CSV and Parquet to S3 against psql piped into boto3; and their peak memory, for all rows and for fewer."""
+    campaign = bench.campaign(options.rows)
+    csv, parquet, reference = _in_turns(
+        options.repeat,
+        lambda: export(bench, campaign, "csv", "s3"),
+        lambda: export(bench, campaign, "parquet", "s3"),
+        lambda: copy_to_s3(bench, campaign),
+    )
+    yield Line("s3-csv", _seconds(csv), _seconds(reference), "s", 0.9, _own_time(csv))
+    yield Line("s3-parquet", _seconds(parquet), _seconds(reference), "s", 0.65, _own_time(parquet))
+    small = bench.campaign(options.small_rows)
+    for name, large in (("csv", csv), ("parquet", parquet)):
+        few = [export(bench, small, name, "s3") for _ in range(options.repeat)]
+        for rows, runs in ((small.rows, few), (campaign.rows, large)):
+            peak = median(item.peak_mb for item in runs)
+            yield Line(f"memory {name} {rows:,}", peak, MOST_MEMORY_MB, "MB", 1.0)
+
+
+def local(bench: Bench, options: Options) -> Iterator[Line]:
+    """CSV to a local file against psql to a local file."""
+    campaign = bench.campaign(options.rows)
+    ours, reference = _in_turns(
+        options.repeat, lambda: export(bench, campaign, "csv", "local"), lambda: copy_to_file(bench, campaign)
+    )
+    yield Line("local-csv", _seconds(ours), _seconds(reference), "s", 1.05, _own_time(ours))
+
+
+def xlsx(bench: Bench, options: Options) -> Iterator[Line]:
+    """XLSX to a local file against XlsxWriter in constant-memory mode."""
+    campaign = bench.campaign(options.xlsx_rows)
+    ours, reference = _in_turns(
+        options.repeat, lambda: export(bench, campaign, "xlsx", "local"), lambda: write_by_xlsxwriter(bench, campaign)
+    )
+    yield Line(f"xlsx {campaign.rows:,}", _seconds(ours), _seconds(reference), "s", 0.25, _own_time(ours))
+
+
+def dagster(bench: Bench, options: Options) -> Iterator[Line]:
+    """A small export through Dagster, from the request filed to `completed`, on an otherwise idle machine."""
+    campaign = bench.campaign(options.dagster_rows)
+    with open(STATE / "dagster.log", "w") as log:  # noqa: PTH123
+        up = subprocess.Popen(
+            cli("up"), env={**os.environ, **bench.environment}, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _export_by_dagster(bench, campaign)  # waits until the daemon is there
+            found = []
+            for _ in range(options.repeat):
+                time.sleep(6)  # idle: the sensor's loop has come to rest
+                found.append(_export_by_dagster(bench, campaign))
+        finally:
+            up.send_signal(signal.SIGINT)
+            up.wait(60)
+    total = median(_between(item, "created_at", "completed_at") for item in found)
+    waited = median(_between(item, "created_at", "started_at") for item in found)
+    worked = median(_between(item, "started_at", "completed_at") for item in found)
+    note = f"until claimed {waited:.2f} s, export {worked:.2f} s"
+    yield Line(f"dagster {campaign.rows:,}", total, MOST_DAGSTER_SECONDS, "s", 1.0, note)
+
+
+MEASURES: dict[str, Callable[[Bench, Options], Iterator[Line]]] = {
+    "s3": s3,
+    "local": local,
+    "xlsx": xlsx,
+    "dagster": dagster,
+}
+
+
+def export(bench: Bench, campaign: Campaign, file_format: str, destination: str) -> Run:
+    """The whole command `export-pipeline export … --direct`; checks the rows, and deletes the file afterwards."""
+    command = [*_export_command(campaign, file_format, destination), "--direct"]
+    if file_format == "csv":
+        command += ["--option", "profile=raw"]
+    done = run(command, {**bench.environment, "EXPORT_MAX_RECORDS": str(10 * campaign.rows)})
+    document = json.loads(done.output)
+    if document["status"] != "completed" or document["rows"] != campaign.rows:
+        raise SystemExit(f"{document['rows']} rows instead of {campaign.rows}, {document['status']}")
+    for file in document["files"]:
+        if destination == "s3":
+            _delete(bench, file["url"].split("/", 3)[3])
+        else:
+            _empty(bench)
+    return done
+
+
+def copy_to_s3(bench: Bench, campaign: Campaign) -> Run:
+    """`psql \\copy` to standard output, piped into boto3's upload_fileobj."""
+    key = "reference.csv"
+    command = bench.psql(f"\\copy ({query(campaign)}) TO STDOUT WITH (FORMAT csv, HEADER)")
+    done = run(module("reference_s3"), {}, json.dumps({"command": command, "key": key, **bench.s3}))
+    _delete(bench, key)
+    return done
+
+
+def copy_to_file(bench: Bench, campaign: Campaign) -> Run:
+    """`psql \\copy` to a local file."""
+    path = bench.folder / "reference.csv"
+    done = run(bench.psql(f"\\copy ({query(campaign)}) TO '{path}' WITH (FORMAT csv, HEADER)"), {})
+    path.unlink()
+    return done
+
+
+def write_by_xlsxwriter(bench: Bench, campaign: Campaign) -> Run:
+    """XlsxWriter in constant-memory mode."""
+    path = bench.folder / "reference.xlsx"
+    task = {"database_url": bench.database_url, "query": query(campaign), "path": str(path)}
+    done = run(module("reference_xlsx"), {}, json.dumps(task))
+    path.unlink()
+    if int(done.output) != campaign.rows:
+        raise SystemExit(f"the reference wrote {done.output} rows instead of {campaign.rows}")
+    return done
+
+
+def _export_command(campaign: Campaign, file_format: str, destination: str) -> list[str]:
+    place = ["--format", file_format, "--destination", destination]
+    who = ["--filter", f"campaign_id={campaign.id}", "--as", campaign.owner]
+    return cli("export", "campaign_results", *who, *place, "--json")
+
+
+def _export_by_dagster(bench: Bench, campaign: Campaign) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run(_export_command(campaign, "csv", "s3"), bench.environment).output)
+    if document["status"] != "completed":
+        raise SystemExit(f"the export through Dagster is {document['status']}: {document['error']}")
+    return document
+
+
+def _in_turns(repeat: int, *measured: Callable[[], Run]) -> list[list[Run]]:
+    """Runs them in turns after one discarded round, so that a slow minute of the machine slows all of them."""
+    for item in measured:
+        item()
+    rounds = [[item() for item in measured] for _ in range(repeat)]
+    return [list(runs) for runs in zip(*rounds, strict=True)]
+
+
+def _seconds(runs: list[Run]) -> float:
+    return median(item.seconds for item in runs)
+
+
+def _own_time(runs: list[Run]) -> str:
+    """How much of the command was the export itself."""
+    inner = median(_between(json.loads(item.output), "started_at", "completed_at") for item in runs)
+    return f"of it started to completed {inner:.2f} s"
+
+
+def _between(document: dict[str, Any], start: str, end: str) -> float:
+    return (datetime.fromisoformat(document[end]) - datetime.fromisoformat(document[start])).total_seconds()
+
+
+def _delete(bench: Bench, key: str) -> None:
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=bench.s3["s3_endpoint_url"],
+        aws_access_key_id=bench.s3["access_key_id"],
+        aws_secret_access_key=bench.s3["secret_access_key"],
+        region_name="us-east-1",
+    )
+    client.delete_object(Bucket=bench.s3["bucket"], Key=key)
+
+
+def _empty(bench: Bench) -> None:
+    for path in bench.folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
