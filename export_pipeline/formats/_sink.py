@@ -1,0 +1,89 @@
+"""What the formats share: rows counted on their way into a Polars sink, and targets whose errors are not lost in there.
+
+No file format here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from export_pipeline.model.errors import Broken
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class RowCount:
+    """Counts the rows that pass through the frames it is put into."""
+
+    def __init__(self) -> None:
+        # A list, since a sink's threads may report at the same time, and += could lose one.
+        self._heights: list[int] = []
+
+    def put_into(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The same frame, counted."""
+        return frame.map_batches(self._see, streamable=True)
+
+    def _see(self, batch: pl.DataFrame) -> pl.DataFrame:
+        self._heights.append(batch.height)
+        return batch
+
+    @property
+    def rows(self) -> int:
+        """How many have passed."""
+        return sum(self._heights)
+
+
+class SinkTarget:
+    """Stands between a Polars sink, which only sees `write` and `flush`, and the target.
+
+    A sink dresses up whatever a target raises as an error of its own; the original is kept here. After an error, and
+    after the sink's end, no late thread reaches the target.
+    """
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target: BinaryIO | None = target
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        """Hands `data` to the target. Raises whatever the target raises."""
+        if self._target is None:
+            raise OSError("the file has already ended")
+        try:
+            self._target.write(data)
+        except BaseException as error:
+            self.close()
+            self.error = error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing to do: whoever opened the target ends it."""
+
+    def close(self) -> None:
+        """Lets go of the target, without closing it."""
+        self._target = None
+
+
+@contextmanager
+def surfacing(sink: SinkTarget | None = None) -> Iterator[None]:
+    """Around a run of Polars: the target's own error comes out as itself, and a panic, which is a BaseException that no
+    `except Exception` would see, as Broken. What the frame's source raises passes as it is."""
+    import polars as pl
+
+    try:
+        yield
+    except BaseException as error:
+        if sink is not None and sink.error is not None and not isinstance(error, KeyboardInterrupt):
+            raise sink.error from None
+        if isinstance(error, pl.exceptions.PanicException):
+            # Its text may hold a value out of the rows.
+            raise Broken("the file could not be written: the writer gave up; see the log of the run") from error
+        raise
+    finally:
+        if sink is not None:
+            sink.close()
+    if sink is not None and sink.error is not None:
+        raise sink.error
