@@ -86,8 +86,8 @@ def _texts(name: str, truncate: bool) -> Cells:
             if not truncate:
                 raise Rejected(
                     f"row {rows_before + index + 1:,}: {name} has {utf16_units(text):,} characters and an Excel cell "
-                    f"holds {MAX_TEXT_UNITS:,}; take CSV or Parquet, leave the column out, or have it cut with the option "
-                    "overlong=truncate"
+                    f"holds {MAX_TEXT_UNITS:,}; take CSV or Parquet, leave the column out, or have it cut with the "
+                    "option overlong=truncate"
                 )
             texts[index] = cut(text, MAX_TEXT_UNITS, CUT_MARK)
         return texts

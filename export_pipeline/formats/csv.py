@@ -1,8 +1,8 @@
 """CSV: text that every program reads, as a spreadsheet opens it safely or byte-exact for machines.
 
 Timestamps are ISO 8601 in UTC with six digits and `Z`, dates ISO 8601, decimals with the declared scale, booleans
-`true` and `false`, floats the shortest text that reads back as the same number (`NaN`, `inf`, `-inf`). Null is an empty field,
-an empty text is `""`.
+`true` and `false`, floats the shortest text that reads back as the same number (`NaN`, `inf`, `-inf`). Null is an empty
+field, an empty text is `""`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from datetime import UTC
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from pydantic import Field
 
@@ -29,7 +29,7 @@ class ParquetOptions(Options):
 
     compression: Literal["zstd", "snappy", "lz4", "gzip", "none"] = Field(
         "zstd",
-        description="How columns are compressed: `zstd` (level 3) is small and fast, `snappy` the most widely read.",
+        description="How columns are compressed: `zstd` (level 3) is small and fast, `snappy` the widest known.",
     )
 
 
@@ -39,7 +39,7 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     count, sink = RowCount(), _TailTarget(target)
     with surfacing(sink):
         count.put_into(frame).sink_parquet(
-            sink,  # type: ignore[arg-type]
+            cast(BinaryIO, sink),
             compression="uncompressed" if options.compression == "none" else options.compression,
             compression_level=_ZSTD_LEVEL if options.compression == "zstd" else None,
             statistics=True,

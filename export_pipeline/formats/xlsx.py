@@ -1,8 +1,8 @@
-"""XLSX: typed cells for Excel and its like. Numbers and dates are real ones, phones and ids are text, and a text is never
-a formula or a link; what a cell can hold, and what becomes of the rest, is in `_cells.py`.
+"""XLSX: typed cells for Excel and its like. Numbers and dates are real ones, phones and ids are text, and a text is
+never a formula or a link; what a cell can hold, and what becomes of the rest, is in `_cells.py`.
 
-The rows are staged in a temporary file first: Excel wants to know how many there are (sheets, filter), and the source is
-let go of before the slower part begins. Both temporary files are removed whatever happens.
+The rows are staged in a temporary file first: Excel wants to know how many there are (sheets, filter), and the source
+is let go of before the slower part begins. Both temporary files are removed whatever happens.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class XlsxOptions(Options):
 
     timezone: str = Field(
         "UTC",
-        description="The zone that timestamps are shown in, by its IANA name, such as `Europe/Lisbon`; Excel knows none.",
+        description="The zone that timestamps are shown in, by its IANA name, such as `Europe/Lisbon`.",
     )
     overlong: Literal["error", "truncate"] = Field(
         "error",
@@ -61,8 +61,8 @@ class XlsxOptions(Options):
 
 
 def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: XlsxOptions) -> int:
-    """Writes the frame as a workbook; see `Write`. Raises Rejected for a text that is longer than a cell, unless it may be
-    cut. An empty text and null are both an empty cell."""
+    """Writes the frame as a workbook; see `Write`. Raises Rejected for a text that is longer than a cell, unless it may
+    be cut. An empty text and null are both an empty cell."""
     with TemporaryDirectory(prefix="export-") as folder:
         staged, workbook = Path(folder, "rows.arrow"), Path(folder, "workbook.xlsx")
         expected = _stage(frame, staged)
@@ -152,8 +152,8 @@ def _write_workbook(path: Path, rows: _Rows, expected: int, context: FileContext
 
 
 def _sheet_frame(context: FileContext, cells: Iterator[tuple[Any, ...]], height: int) -> pl.DataFrame:
-    """A frame for the workbook's writer, which asks for `columns`, `shape` and `iter_rows` and nothing else: rows stream
-    through it and are never in memory together."""
+    """A frame for the workbook's writer, which asks for `columns`, `shape` and `iter_rows` and nothing else: rows
+    stream through it and are never in memory together."""
     import polars as pl
 
     class SheetFrame(pl.DataFrame):
@@ -161,7 +161,7 @@ def _sheet_frame(context: FileContext, cells: Iterator[tuple[Any, ...]], height:
         def shape(self) -> tuple[int, int]:
             return height, len(context.columns)
 
-        def iter_rows(self, **_: Any) -> Iterator[Any]:  # type: ignore[override]
+        def iter_rows(self, **_: Any) -> Iterator[Any]:
             return cells
 
     return SheetFrame(schema={column.name: pl.String for column in context.columns})
@@ -188,8 +188,8 @@ def _width(column: Column) -> int:
 FORMAT = Format(
     name="xlsx",
     title="Excel",
-    description="A workbook with typed cells, a bold frozen header and filters; further sheets past 1,048,575 rows. A number "
-    "or date that Excel cannot hold exactly (over 15 digits, before 1900-03-01) is a text cell.",
+    description="A workbook with typed cells, a bold frozen header and filters; further sheets past 1,048,575 rows. A "
+    "number or date that Excel cannot hold exactly (over 15 digits, before 1900-03-01) is a text cell.",
     extension="xlsx",
     media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     options=XlsxOptions,
