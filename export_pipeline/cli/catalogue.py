@@ -35,7 +35,7 @@ def datasets(name: str | None, as_json: bool) -> None:
     filters = [(item.name, item.type, "yes" if item.required else "", item.description) for item in dataset.filters]
     if dataset.date_column:
         filters.append(("date_from", "date or timestamp", "", f"From then on, by {dataset.date_label}."))
-        filters.append(("date_to", "date or timestamp", "", "A plain date includes that day, a timestamp is exclusive."))
+        filters.append(("date_to", "date or timestamp", "", "Up to then; a plain date includes that day."))
     console.print()
     print_rows(("filter", "type", "required", "description"), filters)
 

@@ -30,7 +30,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Repeat for several; see `datasets`.")
 @click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
 @click.option("--format", "file_format", default="csv", show_default=True, help="csv, parquet or xlsx.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."
+)
 @click.option("--destination", default="s3", show_default=True, help="s3 or local.")
 @click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given).")
 @click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon.")
@@ -220,7 +222,11 @@ def wait_for(engine: Engine, export_id: str) -> ExportJob:
             if job.status is Status.PROCESSING and job.phase:
                 total = max(job.rows_estimated or 0, job.rows_done) or None
                 bar.update(
-                    task, description=job.phase.value, total=total, completed=job.rows_done, rows=f"{job.rows_done:,} rows"
+                    task,
+                    description=job.phase.value,
+                    total=total,
+                    completed=job.rows_done,
+                    rows=f"{job.rows_done:,} rows",
                 )
             return job.status in _ENDED
 

@@ -112,7 +112,10 @@ def _described(job: ExportJob, link: Link | None) -> Iterable[tuple[str, object]
     file = job.files[0] if job.files and job.status is Status.COMPLETED else None
     yield "export", job.id
     yield "dataset", job.request.dataset
-    yield "status", job.status.value + (f" ({job.phase.value})" if job.status is Status.PROCESSING and job.phase else "")
+    yield (
+        "status",
+        job.status.value + (f" ({job.phase.value})" if job.status is Status.PROCESSING and job.phase else ""),
+    )
     yield "error", job.error
     if file is not None:
         yield "rows", f"{job.rows:,}"

@@ -84,7 +84,7 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
             snapshot_at=rows.snapshot_at,
         )
         attempt.enter(Phase.WRITING)
-        file = write_file(rows, plan, context, destination, prefix + file_name(job, plan), attempt)
+        file = write_file(rows, plan, context, attempt, destination=destination, key=prefix + file_name(job, plan))
     outcome = Outcome(files=(file,), snapshot_at=rows.snapshot_at)
 
     attempt.enter(Phase.VERIFYING)

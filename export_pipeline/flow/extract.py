@@ -96,7 +96,7 @@ def frame_of(batches: Any, columns: tuple[Column, ...], attempt: Attempt) -> pl.
 
 @contextmanager
 def translated_errors(attempt: Attempt) -> Iterator[None]:
-    """The driver's errors as ours. A query that was stopped on purpose looks like an I/O error: the flag is asked first."""
+    """The driver's errors as ours. A query stopped on purpose looks like an I/O error: ask the flag first."""
     import adbc_driver_manager
 
     try:
@@ -153,8 +153,8 @@ class _Shape:
         except pl.exceptions.PolarsError as error:
             names = ", ".join(f"{column.name} {column.type}" for column in self.decimals)
             raise Rejected(
-                f"between rows {rows_before + 1:,} and {rows_before + frame.height:,} a number has more digits than its "
-                f"column declares ({names}); declare it wider in the dataset's file"
+                f"between rows {rows_before + 1:,} and {rows_before + frame.height:,} a number has more digits than "
+                f"its column declares ({names}); declare it wider in the dataset's file"
             ) from error
         return shaped
 
@@ -164,12 +164,12 @@ class _Shape:
         row = rows_before + 1 + (frame.select(test.fill_null(False).arg_max()).item() or 0)
         if column in self.decimals:
             return Rejected(
-                f"row {row:,}: {name} has more decimals than the {column.type.scale} that the dataset declares, or is not a "
-                "number; declare more, or round in the dataset's file"
+                f"row {row:,}: {name} has more decimals than the {column.type.scale} that the dataset declares, or is "
+                "not a number; declare more, or round in the dataset's file"
             )
         return Rejected(
-            f"row {row:,}: {name} is infinity or outside the years 1 to 9999, which no file can hold; correct the row, or "
-            "cast the column in the dataset's file"
+            f"row {row:,}: {name} is infinity or outside the years 1 to 9999, which no file can hold; correct the "
+            "row, or cast the column in the dataset's file"
         )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg import sql
 
@@ -24,6 +24,7 @@ from export_pipeline.flow.extract import Rows, frame_of, stream
 from export_pipeline.flow.plan import SELECTED_AS, Plan, fit_plan
 from export_pipeline.flow.publish import MANIFEST
 from export_pipeline.flow.query import select
+from export_pipeline.flow.source import Snapshot
 from export_pipeline.flow.write import write_file
 from export_pipeline.model.dataset import (
     INTEGER,
@@ -42,14 +43,11 @@ from export_pipeline.model.errors import Broken, Transient
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.job import ExportFile, ExportRequest
 
-if TYPE_CHECKING:
-    from export_pipeline.model.destination import Destination
-
 _DESTINATION = "s3"
 _TAKEN_AT = "%Y%m%dT%H%M%SZ"
 
 
-def _table(name: str, **columns: Type) -> Dataset:
+def _table(name: str, /, **columns: Type) -> Dataset:
     return Dataset(
         name=name,
         title=f"Extract of {name}",
@@ -115,7 +113,7 @@ def take_extracts(engine: Engine, attempt: Attempt) -> Extracts:
         with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
             for table in TABLES:
                 attempt.rows_done = 0
-                files[table.name] = _take(engine, destination, prefix, table, snapshot, attempt)
+                files[table.name] = _take(engine, prefix, table, snapshot, attempt)
         document = {
             "taken_at": snapshot.taken_at.isoformat(),
             "files": {name: vars(file) for name, file in files.items()},
@@ -178,7 +176,7 @@ def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows
     try:
         selection = plan.selection
         columns = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(column.name))  # type: ignore[arg-type]
+            sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(column.name))
             for column in plan.columns
         )
         rows = selection.rows()
@@ -191,9 +189,8 @@ def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows
         connection.close()
 
 
-def _take(
-    engine: Engine, destination: Destination, prefix: str, table: Dataset, snapshot: Any, attempt: Attempt
-) -> ExportFile:
+def _take(engine: Engine, prefix: str, table: Dataset, snapshot: Snapshot, attempt: Attempt) -> ExportFile:
+    destination = engine.destination(_DESTINATION)
     form = engine.format("parquet")
     plan = Plan(
         request=ExportRequest(dataset=table.name, requested_by="", format=form.name, recurring=True),
@@ -206,7 +203,7 @@ def _take(
     context = FileContext("extract", table.name, table.title, table.columns, snapshot.taken_at)
     with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as frame:
         rows = Rows(frame, fitted.rows_estimated, snapshot.taken_at)
-        file = write_file(rows, plan, context, destination, f"{prefix}{table.name}.parquet", attempt)
+        file = write_file(rows, plan, context, attempt, destination=destination, key=f"{prefix}{table.name}.parquet")
     destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
     return file
 

@@ -31,13 +31,14 @@ def list_exports(
     """The newest exports: one's own, or all for an administrator. Raises Forbidden."""
     principal = identify(engine, email)
     everybody = principal.role is Role.ADMIN
-    return engine.jobs.list(
+    return engine.jobs.newest(
         requester_id=None if everybody else principal.id, status=status, dataset=dataset, limit=limit
     )
 
 
 def issue_link(engine: Engine, email: str, export_id: str) -> Link:
-    """A new link to the export's file, audited. Raises Forbidden, NotFound, and Rejected where there is no file to link to.
+    """A new link to the export's file, audited. Raises Forbidden, NotFound, and Rejected where there
+    is no file to link to.
 
     Whoever may no longer read the data gets no link to what they took out when they might.
     """
@@ -65,8 +66,10 @@ def issue_link(engine: Engine, email: str, export_id: str) -> Link:
 
 
 def cancel_export(engine: Engine, email: str, export_id: str) -> ExportJob:
-    """Cancels an export: at once where it waits, by its worker within seconds where it runs. Raises Forbidden, NotFound,
-    and Rejected where it has ended."""
+    """Cancels an export: at once where it waits, by its worker within seconds where it runs.
+
+    Raises Forbidden, NotFound, and Rejected where it has ended.
+    """
     principal, job = authorize_job(engine, email, export_id)
     return engine.jobs.request_cancel(job.id, actor=principal.email)
 

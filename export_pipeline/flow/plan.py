@@ -79,7 +79,7 @@ def make_plan(engine: Engine, request: ExportRequest) -> Plan:
 
 
 def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
-    """Holds a plan against the source. Raises Rejected (too many rows), Broken (the dataset does not fit the source)."""
+    """Holds a plan against the source. Raises Rejected (too many rows), Broken (the dataset does not fit it)."""
     with translated_errors():
         connection = snapshot.connection
         expressions = _selected(connection, plan)
@@ -120,27 +120,27 @@ def _refuse_too_many(connection: Connection, plan: Plan) -> None:
     assert found is not None
     if found[0] > plan.row_limit:
         raise Rejected(
-            f"more than {plan.row_limit:,} rows, too many for a file that people open ({plan.format.name}): narrow it with "
-            "date_from and date_to, or take a format for machines (--format parquet, or --format csv --option profile=raw), "
-            "or have EXPORT_MAX_RECORDS raised"
+            f"more than {plan.row_limit:,} rows, too many for a file that people open ({plan.format.name}): narrow it "
+            "with date_from and date_to, or take a format for machines (--format parquet, or --format csv --option "
+            "profile=raw), or have EXPORT_MAX_RECORDS raised"
         )
 
 
 def _selected(connection: Connection, plan: Plan) -> list[sql.Composed]:
     """The expression to select for each column, by its declared kind and the type that it has in the source."""
-    expressions = [sql.SQL(column.sql) for column in plan.columns]  # type: ignore[arg-type]
-    source = sql.SQL(plan.selection.dataset.source)  # type: ignore[arg-type]
+    expressions = [sql.SQL(column.sql) for column in plan.columns]
+    source = sql.SQL(plan.selection.dataset.source)
     probe = sql.SQL("SELECT {} FROM {} LIMIT 0").format(sql.SQL(", ").join(expressions), source)
     described = connection.execute(probe).description
     assert described is not None
-    types = dict(
+    types: dict[int, str] = dict(
         connection.execute(
             "SELECT oid::bigint, CASE typtype WHEN 'e' THEN 'enum' ELSE typname END FROM pg_type WHERE oid = ANY(%s)",
             ([item.type_code for item in described],),
         ).fetchall()
     )
     return [
-        sql.SQL(_template(plan, column, types[item.type_code])).format(expression)  # type: ignore[arg-type]
+        sql.SQL(_template(plan, column, types[item.type_code])).format(expression)
         for column, expression, item in zip(plan.columns, expressions, described, strict=True)
     ]
 
@@ -149,8 +149,8 @@ def _template(plan: Plan, column: Column, source_type: str) -> str:
     template = SELECTED_AS[column.type.kind].get(source_type)
     if template is None:
         raise Broken(
-            f"the column {column.name} of {plan.selection.dataset.name} is declared {column.type} and is {source_type} in "
-            "the source, which cannot be held exactly; in the dataset's file, "
+            f"the column {column.name} of {plan.selection.dataset.name} is declared {column.type} and is {source_type} "
+            "in the source, which cannot be held exactly; in the dataset's file, "
             + _HINTS.get(source_type, "cast it, for example (column)::text and TEXT")
         )
     return template

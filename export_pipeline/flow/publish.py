@@ -1,7 +1,7 @@
 """Where an attempt's files lie, and the manifest that makes them an export: it is written last.
 
-No key holds personal data or a campaign's name. The attempt's number is in the key, so that an attempt that was given up
-and still runs cannot overwrite what a later one delivered.
+No key holds personal data or a campaign's name. The attempt's number is in the key, so that an attempt that was given
+up and still runs cannot overwrite what a later one delivered.
 """
 
 import json

@@ -6,7 +6,7 @@ memory (measured; see docs/performance.md). `psycopg.sql` quotes them.
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -34,14 +34,14 @@ class Selection:
 
     def rows(self) -> sql.Composed:
         """What follows the select list, without the order."""
-        source = sql.SQL(self.dataset.source)  # type: ignore[arg-type]
+        source = sql.SQL(self.dataset.source)
         return sql.SQL("FROM {source} WHERE {where}").format(
             source=source, where=sql.SQL(" AND ").join(self.predicates)
         )
 
     def order(self) -> sql.Composed:
         """The ORDER BY clause."""
-        return sql.SQL("ORDER BY {}").format(sql.SQL(self.dataset.order_by))  # type: ignore[arg-type]
+        return sql.SQL("ORDER BY {}").format(sql.SQL(self.dataset.order_by))
 
 
 def select(dataset: Dataset, filters: Mapping[str, str], columns: tuple[str, ...]) -> Selection:
@@ -66,13 +66,13 @@ def select(dataset: Dataset, filters: Mapping[str, str], columns: tuple[str, ...
             f"date_from {filters[DATE_FROM]!r} is not before date_to {filters[DATE_TO]!r}; nothing lies between"
         )
     predicates = [_predicate(declared[name], value) for name, value in values.items()]
-    when = sql.SQL(dataset.date_column or "NULL")  # type: ignore[arg-type]
+    when = sql.SQL(dataset.date_column or "NULL")
     if starts is not None:
         predicates.append(sql.SQL("({}) >= {}").format(when, sql.Literal(starts)))
     if ends is not None:
         predicates.append(sql.SQL("({}) < {}").format(when, sql.Literal(ends)))
     if dataset.where:
-        predicates.append(sql.SQL("({})").format(sql.SQL(dataset.where)))  # type: ignore[arg-type]
+        predicates.append(sql.SQL("({})").format(sql.SQL(dataset.where)))
     return Selection(
         dataset=dataset,
         columns=_columns(dataset, columns),
@@ -93,7 +93,7 @@ def parse_value(kind: Type, text: str, name: str) -> object:
 
 
 def _predicate(item: Filter, value: object) -> sql.Composed:
-    return sql.SQL("({})").format(sql.SQL(item.sql).format(value=sql.Literal(value)))  # type: ignore[arg-type]
+    return sql.SQL("({})").format(sql.SQL(item.sql).format(value=sql.Literal(value)))
 
 
 def _columns(dataset: Dataset, names: tuple[str, ...]) -> tuple[Column, ...]:
@@ -122,7 +122,8 @@ def _moment(filters: Mapping[str, str], name: str) -> tuple[datetime | None, boo
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC), False
     except (ValueError, OverflowError):
         raise Rejected(
-            f"{name}={text!r} is neither a date (2010-11-17) nor a timestamp (2010-11-17T14:00:00Z, UTC if no zone is given)"
+            f"{name}={text!r} is neither a date (2010-11-17) nor a timestamp (2010-11-17T14:00:00Z; UTC if no zone is "
+            "given)"
         ) from None
 
 
@@ -177,7 +178,7 @@ def _text(text: str) -> str:
     return text
 
 
-_PARSERS = {
+_PARSERS: Mapping[Kind, Callable[[str], object]] = {
     Kind.TEXT: _text,
     Kind.UUID: uuid.UUID,
     Kind.INTEGER: _integer,

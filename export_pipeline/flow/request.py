@@ -1,8 +1,11 @@
 """The one way in: a request is authorized, planned and filed as a row, whichever door it came through."""
 
+from functools import partial
+
 from export_pipeline.flow.authorize import authorize_role, authorize_rows, identify
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.plan import Plan, make_plan
+from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.model.access import Decision, Principal
 from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest
@@ -11,8 +14,8 @@ from export_pipeline.model.job import ExportJob, ExportRequest
 def file_request(
     engine: Engine, request: ExportRequest, *, service: Principal | None = None, claim_as: str | None = None
 ) -> ExportJob:
-    """Files the request. With `claim_as` (a Dagster run's id, or empty for none) the row is the caller's to run at once,
-    and no sensor starts it. `service` is an identity of ours, for what no person asks for.
+    """Files the request. With `claim_as` (a Dagster run's id, or empty for none) the row is the caller's to run at
+    once, and no sensor starts it. `service` is an identity of ours, for what no person asks for.
 
     Raises Rejected, Forbidden or NotFound; a refusal is audited.
     """
@@ -31,6 +34,7 @@ def file_request(
         owner_id=owner,
         reason=decision.reason,
         claim_as=claim_as,
+        prefix_of=partial(attempt_prefix, engine.settings.s3_prefix),
     )
 
 

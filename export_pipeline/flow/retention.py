@@ -24,7 +24,7 @@ class RetentionReport:
 
 
 def run_retention(engine: Engine, *, dry_run: bool = False) -> RetentionReport:
-    """Expires what is overdue. With `dry_run` nothing is changed. One failure does not keep the rest from being done."""
+    """Expires what is overdue. With `dry_run` nothing is changed. One failure does not hold up the rest."""
     report = RetentionReport(dry_run=dry_run)
     for job in engine.jobs.overdue(datetime.now(UTC)):
         try:

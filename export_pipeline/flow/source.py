@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.abc import Query
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
@@ -38,7 +38,7 @@ class Source:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A connection that only reads. Raises Transient where the database cannot be reached, Broken where it refuses."""
+        """A connection that only reads. Raises Transient where the database is away, Broken where it refuses."""
         with translated_errors():
             connection = psycopg.connect(
                 self.url.get_secret_value(), connect_timeout=10, application_name="export_pipeline", autocommit=True
@@ -60,10 +60,10 @@ class Source:
 
     def find_owner(self, owner_sql: str, value: object) -> str | None:
         """The owner's id of what `value` names, an empty text where it has none; None where it does not exist."""
-        found = self._row(sql.SQL(owner_sql).format(value=sql.Literal(value)))  # type: ignore[arg-type]
+        found = self._row(sql.SQL(owner_sql).format(value=sql.Literal(value)))
         return None if found is None else str(found[0] or "")
 
-    def _row(self, query: Query, *values: object) -> TupleRow | None:
+    def _row(self, query: LiteralString | sql.Composed, *values: object) -> TupleRow | None:
         with self.connect() as connection:
             return connection.execute(query, values or None).fetchone()
 

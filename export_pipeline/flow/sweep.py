@@ -45,13 +45,14 @@ def sweep(engine: Engine) -> SweepReport:
 
 
 def bury(engine: Engine, job: ExportJob, report: SweepReport) -> None:
-    """Ends an attempt whose worker is dead: completed if its manifest is out, else cancelled, tried again or failed."""
-    if job.phase is Phase.PUBLISHING and _manifest_is_out(engine, job):
-        engine.jobs.complete(job.id, job.attempt, expires_at=expiry(engine, job))
-        report.completed.append(job.id)
-    elif job.cancel_requested_at is not None:
+    """Ends an attempt whose worker is dead: cancelled if that was asked for, completed if its
+    manifest is out, else tried again or failed."""
+    if job.cancel_requested_at is not None:
         engine.jobs.cancelled(job.id, job.attempt, actor=_ACTOR, reason="cancelled while its worker was dead")
         report.cancelled.append(job.id)
+    elif job.phase is Phase.PUBLISHING and _manifest_is_out(engine, job):
+        engine.jobs.complete(job.id, job.attempt, expires_at=expiry(engine, job))
+        report.completed.append(job.id)
     elif job.attempt < engine.settings.max_attempts:
         wait = timedelta(seconds=engine.settings.retry_seconds)
         engine.jobs.try_again(job.id, job.attempt, message="the worker died", not_before=datetime.now(UTC) + wait)

@@ -30,7 +30,7 @@ class CountingWriter(io.RawIOBase):
         return True
 
     def write(self, data: object) -> int:
-        """Writes all of `data`, any object with the buffer protocol. Raises Cancelled, or whatever the target raises."""
+        """Writes all of `data`, any object with the buffer protocol. Raises Cancelled, or what the target raises."""
         self._attempt.check()
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
         self._hash.update(view)
@@ -46,7 +46,7 @@ class CountingWriter(io.RawIOBase):
 
 
 def write_file(
-    rows: Rows, plan: Plan, context: FileContext, destination: Destination, key: str, attempt: Attempt
+    rows: Rows, plan: Plan, context: FileContext, attempt: Attempt, *, destination: Destination, key: str
 ) -> ExportFile:
     """Writes the rows to the key. Raises Broken where a row that was read was not written."""
     with destination.open(
