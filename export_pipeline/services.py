@@ -18,7 +18,7 @@ from export_pipeline.settings import Settings, load_settings
 
 @contextmanager
 def open_services(settings: Settings | None = None) -> Iterator[Engine]:
-    """The engine, until the context ends. Raises SettingsError or RegistryError; the database is reached at first use."""
+    """The engine, until the context ends. Raises SettingsError, RegistryError; the database is reached at first use."""
     settings = settings or load_settings()
     with Database(settings.database_url) as database:
         yield Engine(

@@ -39,7 +39,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--no-wait", is_flag=True, help="File the request and return.")
 @as_option
 @json_option
-def export(
+def export(  # noqa: PLR0917 — click passes them by name
     dataset: str,
     filters: tuple[str, ...],
     columns: str,

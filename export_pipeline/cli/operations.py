@@ -74,7 +74,8 @@ def load(contacts: int | None, owner: str | None, as_json: bool) -> None:
         )
     else:
         console.print(
-            f"campaign {campaign.campaign_id} of {campaign.owner}: {campaign.contacts:,} contacts, {campaign.calls:,} calls"
+            f"campaign {campaign.campaign_id} of {campaign.owner}: "
+            f"{campaign.contacts:,} contacts, {campaign.calls:,} calls"
         )
 
 
