@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A complete lock needs no resolving; -qq, since warnings about an index that somebody set up would hide the rest.
 INSTALL := $(PIP) install -qq --no-deps --no-compile --require-hashes
 # dg asks only a Dagster home whether it may send telemetry.
-CHECK_HOME := $(CURDIR)/.export_pipeline/check
+CHECK_HOME := .export_pipeline/check
 ARGS ?=
 BENCH ?=
 
@@ -45,7 +45,7 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@mkdir -p $(CHECK_HOME) && echo 'telemetry: {enabled: false}' >$(CHECK_HOME)/dagster.yaml
-	DAGSTER_HOME=$(CHECK_HOME) $(BIN)/dg check defs
+	DAGSTER_HOME="$(CURDIR)/$(CHECK_HOME)" $(BIN)/dg check defs
 	$(BIN)/python -m pytest -q export_pipeline_tests/docs
 
 docs: .venv/dev.stamp

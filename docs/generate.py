@@ -7,7 +7,8 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -183,14 +184,16 @@ def _spelling(option: click.Option) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    values = getattr(field.annotation, "__args__", None)
-    if values:
-        return ", ".join("none" if value is type(None) else _name(value) for value in values)
-    return _name(field.annotation)
+    return ", ".join(_names(field.annotation))
 
 
-def _name(value: Any) -> str:
-    return value.__name__ if isinstance(value, type) else f"`{value}`"
+def _names(annotation: Any) -> list[str]:
+    """The values of a Literal, else the names of the types; that an option may be left out is not told."""
+    if get_origin(annotation) is Literal:
+        return [f"`{value}`" for value in get_args(annotation)]
+    if inner := get_args(annotation):
+        return [name for part in inner if part is not NoneType for name in _names(part)]
+    return [annotation.__name__]
 
 
 def _default(field: FieldInfo) -> str:
@@ -215,10 +218,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is out of date")
     check = parser.parse_args().check
-    stale = [name for name, page in PAGES.items() if not _same(FOLDER / name, page())]
-    for name in stale:
+    stale = 0
+    for name, page in PAGES.items():
+        text, path = page(), FOLDER / name
+        if _same(path, text):
+            continue
+        stale += 1
         if not check:
-            (FOLDER / name).write_text(PAGES[name](), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
         print(f"docs/{name} {'is out of date: run `make docs`' if check else 'written'}")
     return 1 if check and stale else 0
 
