@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from export_pipeline.embedded.processes import Process, launch
 from export_pipeline.model.errors import Broken
@@ -86,7 +87,7 @@ class S3:
         if bucket not in {item["Name"] for item in client.list_buckets()["Buckets"]}:
             client.create_bucket(Bucket=bucket)
 
-    def client(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def client(self) -> Any:
         """A boto3 client with the server's key."""
         import boto3
         from botocore.config import Config

@@ -40,6 +40,9 @@ class Destination(Protocol):
     def read(self, key: str) -> Iterator[bytes]:
         """The object's bytes, in chunks."""
 
+    def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
+        """Reads the object back. Raises Broken unless it has that size and SHA-256 (hexadecimal)."""
+
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects under the prefix."""
 
@@ -48,6 +51,12 @@ class Destination(Protocol):
 
     def abort_stale_uploads(self, older_than: timedelta, *, dry_run: bool = False) -> Sequence[str]:
         """Aborts unfinished uploads of ours that are older; returns their keys."""
+
+    def ensure_lifecycle(self, days: int) -> None:
+        """Has the store itself delete our objects after so many days, where it can: the second guard."""
+
+    def filesystem(self) -> Any:
+        """An fsspec filesystem in which keys are paths, for engines that read files themselves."""
 
     def address(self, key: str) -> str:
         """Where the object is, for people and tools: `s3://bucket/key`, `file:///…`. Not secret."""
