@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RowCount:
-    """Counts the rows that pass through the frames it is put into."""
+    """Counts the rows that pass through a frame."""
 
     def __init__(self) -> None:
         # A list, since a sink's threads may report at the same time, and += could lose one.

@@ -66,7 +66,7 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     count, sink = RowCount(), SinkTarget(target)
     rows = count.put_into(frame)
     with surfacing(sink):
-        (_defused_frame(rows, context) if for_spreadsheets else rows).sink_csv(
+        (rows.select(_defused_columns(context)) if for_spreadsheets else rows).sink_csv(
             cast(BinaryIO, sink),
             include_bom=for_spreadsheets if options.bom is None else options.bom,
             separator=_DELIMITERS[options.delimiter],
@@ -82,15 +82,15 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     return count.rows
 
 
-def _defused_frame(frame: pl.LazyFrame, context: FileContext) -> pl.LazyFrame:
+def _defused_columns(context: FileContext) -> list[pl.Expr]:
+    """The columns, and their names too, without formulas."""
     import polars as pl
 
-    names = [column.name for column in context.columns]
-    headers = pl.Series(names, dtype=pl.String).to_frame("name").select(defused(pl.col("name"))).to_series()
-    return frame.select(
+    names = pl.Series([column.name for column in context.columns], dtype=pl.String)
+    return [
         (defused(pl.col(column.name)) if column.type.kind in _TEXTS else pl.col(column.name)).alias(header)
-        for column, header in zip(context.columns, headers, strict=True)
-    )
+        for column, header in zip(context.columns, pl.select(defused(pl.lit(names))).to_series(), strict=True)
+    ]
 
 
 FORMAT = Format(
