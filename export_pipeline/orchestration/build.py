@@ -1,0 +1,56 @@
+"""Puts Dagster's definitions together from the registries. Light: heavy libraries are imported inside ops."""
+
+import dagster as dg
+
+from export_pipeline.model.dataset import Dataset
+from export_pipeline.model.destination import DestinationType
+from export_pipeline.model.format import Format
+from export_pipeline.orchestration.campaigns import campaign_completed_sensor
+from export_pipeline.orchestration.exports import build_export_job
+from export_pipeline.orchestration.reporting import described, export_asset_key, table_schema
+from export_pipeline.orchestration.requests import build_requests_sensor
+from export_pipeline.orchestration.resource import ServicesResource
+from export_pipeline.orchestration.retention import retention_job, retention_schedule
+from export_pipeline.orchestration.upkeep import export_cancel_sensor, export_failure_sensor, sweep_sensor
+from export_pipeline.registry import load_parts
+from export_pipeline.services import load_datasets
+from export_pipeline.settings import load_settings
+
+#: What the launchpad is filled in with: a campaign of the sample data, asked for by its owner.
+EXAMPLE = {"campaign_id": "", "requested_by": "admin@example.com"}
+
+
+def build_definitions(services: ServicesResource | None = None) -> dg.Definitions:
+    """All of it. Tests pass their own services. Raises RegistryError where a part's file is wrong."""
+    # No database is asked while definitions load, so none needs to be set.
+    datasets = load_datasets(load_settings(DATABASE_URL="postgresql://unused"))
+    export_job = build_export_job(
+        EXAMPLE,
+        sorted(datasets),
+        sorted(load_parts("export_pipeline.formats", "FORMAT", Format)),
+        sorted(load_parts("export_pipeline.destinations", "DESTINATION", DestinationType)) or ["s3", "local"],
+    )
+    return dg.Definitions(
+        assets=[_export_asset(dataset) for dataset in datasets.values()],
+        jobs=[export_job, retention_job],
+        schedules=[retention_schedule],
+        sensors=[
+            build_requests_sensor(export_job),
+            campaign_completed_sensor,
+            sweep_sensor,
+            export_failure_sensor,
+            export_cancel_sensor,
+        ],
+        resources={"services": services or ServicesResource()},
+    )
+
+
+def _export_asset(dataset: Dataset) -> dg.AssetSpec:
+    """Whatever is exported of a dataset; each export is an event of it."""
+    return dg.AssetSpec(
+        key=export_asset_key(dataset.name),
+        group_name="exports",
+        description=described(dataset),
+        kinds={"postgres", "s3"},
+        metadata={"dagster/column_schema": table_schema(dataset.columns)},
+    )

@@ -1,0 +1,139 @@
+"""`export_job`: one export, from the launchpad or for a row that was filed at another door."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+from pydantic import Field, create_model
+
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.plan import make_plan
+from export_pipeline.flow.query import DATE_FROM, DATE_TO
+from export_pipeline.flow.request import file_request
+from export_pipeline.model.errors import NotFound, Superseded, Transient
+from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.orchestration.reporting import ProgressLog, failure_of, failures_told, materialization
+from export_pipeline.orchestration.resource import ServicesResource
+
+if TYPE_CHECKING:
+    from export_pipeline.flow.engine import Engine
+
+#: Tags of a run: which export, whose (an id, not an address), which attempt, and whether it is a large one.
+ID_TAG = "export/id"
+OWNER_TAG = "export/owner"
+ATTEMPT_TAG = "export/attempt"
+SIZE_TAG = "export/size"
+#: From so many rows an export counts as large (see dagster.yaml).
+_LARGE_ROWS = 200_000
+
+
+class ExportConfig(dg.Config):
+    """What is asked for. The defaults are an example that runs on the sample data."""
+
+    dataset: str = Field(default="campaign_results", description="What to export: see `export-pipeline datasets`.")
+    campaign_id: str = Field(default="", description="The campaign; empty for a dataset that has none.")
+    date_from: str = Field(default="", description="From this day or moment on (ISO 8601); empty: from the beginning.")
+    date_to: str = Field(
+        default="", description="Up to and including this day, or before this moment; empty: to the end."
+    )
+    filters: dict[str, str] = Field(default={}, description="Further filters of the dataset, by name.")
+    columns: list[str] = Field(default=[], description="The columns, in order; none: all of the dataset's.")
+    format: str = Field(default="csv", description="The kind of file.")
+    options: dict[str, str] = Field(default={}, description="The format's options, by name, for example profile: raw.")
+    destination: str = Field(default="s3", description="Where the file is delivered to.")
+    requested_by: str = Field(default="", description="The e-mail address of who asks; their rights are checked.")
+    export_id: str = Field(default="", description="Set by the sensor: run this filed request; all else is in its row.")
+
+    def request(self) -> ExportRequest:
+        """The request that it stands for."""
+        named = {"campaign_id": self.campaign_id, DATE_FROM: self.date_from, DATE_TO: self.date_to}
+        return ExportRequest(
+            dataset=self.dataset,
+            requested_by=self.requested_by,
+            filters=self.filters | {name: value for name, value in named.items() if value},
+            columns=tuple(self.columns),
+            format=self.format,
+            options=self.options,
+            destination=self.destination,
+        )
+
+
+def config_of(job: ExportJob) -> dict[str, Any]:
+    """The run config that runs a filed request."""
+    request = job.request
+    return ExportConfig(
+        dataset=request.dataset, format=request.format, destination=request.destination, export_id=job.id
+    ).model_dump()
+
+
+def tags_of(job: ExportJob) -> dict[str, str]:
+    """The tags of a run of a filed request."""
+    tags = {ID_TAG: job.id, OWNER_TAG: job.requester_id, ATTEMPT_TAG: str(job.attempt)}
+    return tags | ({SIZE_TAG: "large"} if (job.rows_estimated or 0) >= _LARGE_ROWS else {})
+
+
+@dg.op(name="export", description="Authorizes, plans, extracts, writes, verifies and publishes one export.")
+def export(context: dg.OpExecutionContext, config: ExportConfig, services: dg.ResourceParam[ServicesResource]) -> None:
+    """One export: `flow.export.run_export`."""
+    with failures_told(context), services.open() as engine:
+        job = _filed(context, engine, config) if config.export_id else _file(context, engine, config.request())
+        try:
+            done = run_export(engine, job, run_id=context.run_id, observer=ProgressLog(context.log))
+        except Transient as error:
+            raise failure_of(error, engine.jobs.get(job.id)) from error
+        context.log.info(f"delivered {done.rows or 0:,} rows, {done.bytes or 0:,} bytes: {done.files[0].url}")
+        context.log_event(materialization(engine, done, link=not done.request.recurring))
+
+
+@dg.graph(name="export_graph")
+def export_graph() -> None:
+    """One op: parallelism belongs inside the engines."""
+    export()
+
+
+def build_export_job(
+    example: dict[str, str], datasets: list[str], formats: list[str], destinations: list[str]
+) -> dg.JobDefinition:
+    """The job, with a flat form in the launchpad: `example` prefills it, the lists are what may be chosen."""
+    form = create_model(  # type: ignore[call-overload]
+        "ExportForm",
+        __base__=ExportConfig,
+        **{
+            name: (Literal[tuple(choices)], Field(example.get(name, field.default), description=field.description))
+            for name, choices in (("dataset", datasets), ("format", formats), ("destination", destinations))
+            for field in [ExportConfig.model_fields[name]]
+        },
+        **{
+            name: (str, Field(example[name], description=ExportConfig.model_fields[name].description))
+            for name in ("campaign_id", "requested_by")
+        },
+    )
+
+    def flat(form: Any) -> dict[str, Any]:
+        return {"export": {"config": form.model_dump()}}
+
+    flat.__annotations__["form"] = form
+    return export_graph.to_job(
+        name="export_job",
+        description="Exports a dataset as a file. The form is filled in with an example on the sample data.",
+        config=dg.config_mapping(flat),
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _filed(context: dg.OpExecutionContext, engine: "Engine", config: ExportConfig) -> ExportJob:
+    """The row to run. Raises Superseded where this run comes too late for it."""
+    job = engine.jobs.get(config.export_id)
+    if job is None:
+        raise NotFound(f"there is no export {config.export_id}")
+    attempt = context.run.tags.get(ATTEMPT_TAG, str(job.attempt))
+    if job.status is not Status.PENDING or attempt != str(job.attempt):
+        raise Superseded(f"nothing to do: attempt {job.attempt} of the export {job.id} is {job.status.value}")
+    return job
+
+
+def _file(context: dg.OpExecutionContext, engine: "Engine", request: ExportRequest) -> ExportJob:
+    """The launchpad's request as a row, claimed by this run in the same transaction, so that no sensor starts it."""
+    make_plan(engine, request)  # what is wrong in itself is said before any query
+    job = file_request(engine, request, claim_as=context.run_id)
+    context.instance.add_run_tags(context.run_id, {ID_TAG: job.id, OWNER_TAG: job.requester_id})
+    return job

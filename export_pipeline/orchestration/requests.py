@@ -1,0 +1,80 @@
+"""The sensor that starts a run for each request that is due. It waits inside its tick and so sees a request at once.
+
+It claims nothing: the run does, when it begins. So a reply that gets lost loses no request.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from export_pipeline.flow.engine import Engine
+from export_pipeline.model.errors import ExportError
+from export_pipeline.model.job import ExportJob
+from export_pipeline.orchestration.exports import config_of, tags_of
+from export_pipeline.orchestration.resource import ServicesResource
+
+#: A tick ends before the daemon's next loop, which comes every 5 s.
+WAIT_SECONDS = 4.5
+#: How often to look while rows wait that were handed over before (seconds).
+_LOOK_SECONDS = 0.25
+#: After so long a row that still waits is handed over again: its run may be gone. Dagster knows its run key (seconds).
+_AGAIN_SECONDS = 60.0
+
+
+def run_key(job: ExportJob) -> str:
+    """One run for each attempt: Dagster uses a key up for ever, with a failed run too."""
+    return f"export:{job.id}:{job.attempt}"
+
+
+def build_requests_sensor(export_job: dg.JobDefinition, wait_seconds: float = WAIT_SECONDS) -> dg.SensorDefinition:
+    """The sensor; `wait_seconds` is how long a tick waits for requests."""
+
+    @dg.sensor(
+        name="export_requests_sensor",
+        job=export_job,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a run for each filed request that is due, and for each further attempt.",
+    )
+    def export_requests_sensor(
+        context: dg.SensorEvaluationContext, services: dg.ResourceParam[ServicesResource]
+    ) -> dg.SensorResult | dg.SkipReason:
+        known: dict[str, float] = json.loads(context.cursor) if context.cursor else {}
+        now = datetime.now(UTC).timestamp()
+        recent = {key: at for key, at in known.items() if now - at < _AGAIN_SECONDS}
+        try:
+            with services.open() as engine:
+                due = wait_for_new(engine, set(recent), wait_seconds)
+        except ExportError as error:
+            return dg.SkipReason(f"not looked: {error}")
+        keys = {run_key(job): job for job in due}
+        cursor = {key: recent.get(key, now) for key in keys}
+        fresh = [job for key, job in keys.items() if key not in recent]
+        context.update_cursor(json.dumps(cursor))
+        if not fresh:
+            return dg.SkipReason(
+                "no request is due" if not due else f"{len(due)} requests wait for their runs to begin"
+            )
+        return dg.SensorResult(
+            run_requests=[
+                dg.RunRequest(run_key=run_key(job), run_config=config_of(job), tags=tags_of(job)) for job in fresh
+            ],
+            cursor=json.dumps(cursor),
+        )
+
+    return export_requests_sensor
+
+
+def wait_for_new(engine: Engine, known: set[str], seconds: float) -> list[ExportJob]:
+    """All due jobs, as soon as one is among them whose run key is not known, or when the time is up."""
+    until = time.monotonic() + seconds
+    while True:
+        left = until - time.monotonic()
+        due = engine.jobs.wait_for_due(max(0.0, left))
+        if left <= 0 or any(run_key(job) not in known for job in due):
+            return due
+        # With known rows waiting, `wait_for_due` returns at once.
+        if due:
+            time.sleep(min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
