@@ -1,0 +1,173 @@
+"""What every format must do, whichever it is: a new file in `formats/` is tested from the moment it exists."""
+
+import json
+import tempfile
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from export_pipeline.model.dataset import TEXT, Column
+from export_pipeline.model.format import Format
+from export_pipeline_tests.formats import tables
+from export_pipeline_tests.formats.tables import COLUMNS, FORMATS, OneWay, Row
+
+ROW = (
+    'Zoë "Z" Müller, 東京 😀\nsecond line',
+    "6f1c1f6e-2d0a-5c0e-9a44-0f3f0f9f6a10",
+    -42,
+    Decimal("-12.3400"),
+    0.1,
+    True,
+    date(2010, 11, 17),
+    datetime(2010, 11, 17, 14, 3, 22, tzinfo=UTC),
+    '{"text": "Hello"}',
+)
+NULLS = (None,) * len(COLUMNS)
+
+# What the one test of values expects of each format; a format that is not here fails it.
+_UTC = "2010-11-17T14:03:22.000000Z"
+EXPECTED = {
+    "csv": [
+        [ROW[0], ROW[1], "-42", "-12.3400", "0.1", "true", "2010-11-17", _UTC, ROW[8]],
+        [""] * len(COLUMNS),
+    ],
+    "parquet": [ROW, NULLS],
+    "xlsx": [
+        (*ROW[:3], -12.34, 0.1, True, datetime(2010, 11, 17), datetime(2010, 11, 17, 14, 3, 22), ROW[8]),
+        NULLS,
+    ],
+}
+READ = {
+    "csv": lambda data: tables.read_csv(data)[1:],
+    "parquet": tables.read_parquet,
+    "xlsx": lambda data: tables.read_xlsx(data)[0][1:],
+}
+
+
+class Refusal(Exception):
+    """An error of a source or a target, which no library knows."""
+
+
+@pytest.fixture(params=sorted(FORMATS))
+def form(request: pytest.FixtureRequest) -> Format:
+    return FORMATS[request.param]
+
+
+@pytest.fixture
+def no_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files, which the test leaves empty."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def write(form: Format, rows: list[Row], target: OneWay, error: BaseException | None = None) -> int:
+    return form.write(tables.frame(rows, error=error), target, tables.context(), form.options())  # type: ignore[arg-type]
+
+
+def test_values_when_read_back_by_another_program_then_equal(form: Format) -> None:
+    target = OneWay()
+
+    assert write(form, [ROW, NULLS], target) == 2
+
+    assert READ[form.name](target.data.getvalue()) == EXPECTED[form.name]
+
+
+def test_file_when_no_rows_then_header_only(form: Format) -> None:
+    target = OneWay()
+
+    assert write(form, [], target) == 0
+
+    data = target.data.getvalue()
+    names = [column.name for column in COLUMNS]
+    assert READ[form.name](data) == []
+    header = {
+        "csv": lambda: tables.read_csv(data)[0],
+        "parquet": lambda: tables.pyarrow.parquet.read_schema(tables.io.BytesIO(data)).names,
+        "xlsx": lambda: list(tables.read_xlsx(data)[0][0]),
+    }[form.name]()
+    assert header == names
+
+
+def test_order_when_many_batches_then_kept(form: Format) -> None:
+    rows = [(f"text {number}", None, number, *([None] * 6)) for number in range(20_000)]
+    target = OneWay()
+
+    assert write(form, rows, target) == len(rows)
+
+    assert [int(row[2]) for row in READ[form.name](target.data.getvalue())] == list(range(20_000))
+
+
+@pytest.mark.parametrize("batches", [0, 1, 30])
+def test_write_when_source_fails_then_its_own_error(form: Format, batches: int, no_leftovers: Path) -> None:
+    refusal = Refusal("the source is gone")
+
+    with pytest.raises(Refusal) as caught:
+        write(form, [ROW] * (1000 * batches), OneWay(), error=refusal)
+
+    assert caught.value is refusal
+    assert list(no_leftovers.iterdir()) == []
+
+
+@pytest.mark.parametrize("fail_after", [0, 4_000])
+def test_write_when_target_fails_then_its_own_error(form: Format, fail_after: int, no_leftovers: Path) -> None:
+    refusal = Refusal("the store is full")
+
+    with pytest.raises(Refusal) as caught:
+        write(form, [ROW] * 5_000, OneWay(fail_after, refusal))
+
+    assert caught.value is refusal
+    assert list(no_leftovers.iterdir()) == []
+
+
+def test_write_when_interrupted_then_interrupt(form: Format, no_leftovers: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write(form, [ROW] * 5_000, OneWay(), error=KeyboardInterrupt())
+
+    assert list(no_leftovers.iterdir()) == []
+
+
+def test_write_when_target_fails_then_nothing_follows(form: Format) -> None:
+    class Counting(OneWay):
+        calls = 0
+
+        def write(self, data: object) -> int:
+            self.calls += 1
+            raise Refusal("no")
+
+    target = Counting()
+    with pytest.raises(Refusal):
+        write(form, [ROW] * 5_000, target)
+
+    assert target.calls == 1
+
+
+def test_names_when_they_need_quoting_then_unchanged(form: Format) -> None:
+    names = ["a,b", 'with "quotes"', "with space", "naïve"]
+    columns = tuple(Column(name, TEXT, "sql", "Text.") for name in names)
+    target = OneWay()
+
+    form.write(tables.frame([("1", "2", "3", "4")], columns), target, tables.context(columns), form.options())  # type: ignore[arg-type]
+
+    data = target.data.getvalue()
+    found = {
+        "csv": lambda: tables.read_csv(data)[0],
+        "parquet": lambda: tables.pyarrow.parquet.read_schema(tables.io.BytesIO(data)).names,
+        "xlsx": lambda: list(tables.read_xlsx(data)[0][0]),
+    }[form.name]()
+    assert found == names
+
+
+def test_options_when_unknown_name_then_refused(form: Format) -> None:
+    with pytest.raises(ValidationError, match="no_such_option"):
+        form.options.model_validate({"no_such_option": "1"})
+
+
+def test_options_when_listed_then_described(form: Format) -> None:
+    for name, field in form.options.model_fields.items():
+        assert field.description, name
+    assert json.dumps(form.options().model_dump())
+    assert form.description
+    assert form.extension.isalnum()
