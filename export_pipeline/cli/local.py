@@ -16,7 +16,6 @@ from export_pipeline.flow.request import file_request
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
-from export_pipeline.orchestration.local import running_dagster
 from export_pipeline.services import open_services
 from export_pipeline.settings import load_settings, state_folder
 
@@ -57,6 +56,8 @@ def status(as_json: bool) -> None:
 @click.command()
 def up() -> None:
     """Run the embedded services and Dagster until Ctrl-C."""
+    from export_pipeline.orchestration.local import running_dagster
+
     _interrupt_on_termination()
     with embedded.running(state_folder()):
         _prepare()
@@ -69,6 +70,8 @@ def up() -> None:
 @click.command()
 def demo() -> None:
     """Show it all once: sample campaigns, one of them exported through Dagster, the file."""
+    from export_pipeline.orchestration.local import running_dagster
+
     _interrupt_on_termination()
     console.print("starting PostgreSQL and S3 …", style="dim")
     with embedded.running(state_folder()):
@@ -179,6 +182,9 @@ def _show_services(as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        for name, value in found.items():
-            if "secret" not in name:
-                console.print(f"{name}: {value}", markup=False)
+        console.print("running" if found["running"] else "not running")
+        for name in ("s3_endpoint_url", "bucket"):
+            if name in found:
+                console.print(f"{name}: {found[name]}", markup=False)
+        if found["running"]:
+            console.print("`status --json` also tells the database's address and the keys", style="dim")

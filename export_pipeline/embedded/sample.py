@@ -308,10 +308,11 @@ SELECT
     CASE contact.outcome WHEN 'not_reached' THEN 'customer-did-not-answer' ELSE 'customer-ended-call' END,
     ((n %% 600) * 8 + 42) / 10000.0,
     'https://recordings.example.com/' || contact.id || '.mp3',
-    jsonb_build_object('text', 'Agent: Good morning, am I speaking with ' || contact.name
-        || E'?\nContact: Yes, speaking.\n' || 'Agent: We have a "term deposit" at 3.5 %% for twelve months; no fees, no surprises.' || E'\nContact: '
-        || CASE contact.outcome WHEN 'completed' THEN 'All right, let''s do it. Obrigado!'
-            ELSE 'No, thank you 😀, not now.' END)
+    jsonb_build_object('text', concat('Agent: Good morning, am I speaking with ', contact.name, '?', E'\n',
+        'Contact: Yes, speaking.', E'\n',
+        'Agent: We have a "term deposit" at 3.5 %% for twelve months; no fees, no surprises.', E'\n', 'Contact: ',
+        CASE contact.outcome WHEN 'completed' THEN 'All right, let''s do it. Obrigado!'
+            ELSE 'No, thank you 😀, not now.' END))
 FROM contacts AS contact CROSS JOIN LATERAL (SELECT contact.external_contact_id::bigint AS n) AS number
 WHERE contact.campaign_id = %(campaign)s::uuid AND contact.outcome <> 'pending'
 """

@@ -4,7 +4,9 @@ Nothing half-done is ever visible: what an attempt wrote becomes an export with 
 after the intent was recorded; otherwise everything that it wrote goes.
 """
 
+import logging
 import time
+import traceback
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
@@ -20,6 +22,8 @@ from export_pipeline.model.access import SERVICE
 from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.job import ExportJob, Outcome, Phase, Status
+
+_log = logging.getLogger(__name__)
 
 #: How long cleaning up may hold back the news that an export was cancelled or failed (seconds).
 _CLEANING_SECONDS = 1.0
@@ -114,6 +118,9 @@ def conclude(engine: Engine, job: ExportJob, error: BaseException) -> BaseExcept
     known = reason if isinstance(reason, ExportError) or not isinstance(reason, Exception) else _unexpected(reason)
     try:
         _record(engine, job, known)
+    except Cancelled as cancelled:
+        _record(engine, job, cancelled)
+        return cancelled
     except Superseded as lost:
         return lost
     return known
@@ -153,5 +160,8 @@ def _record(engine: Engine, job: ExportJob, error: BaseException) -> None:
 
 
 def _unexpected(error: Exception) -> Broken:
-    # The text of a library's error may hold a row's values: only its type is told. The traceback is in the log.
+    # The text of a library's error may hold a row's values: its type and place are told, in the log too.
+    _log.error(
+        "unexpected %s at\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__, limit=-4))
+    )
     return Broken(f"an unexpected {type(error).__name__} ended the export; this is a defect, please report it")

@@ -11,12 +11,13 @@ from datetime import UTC
 from importlib.metadata import version
 from typing import Any
 
+from export_pipeline import __version__
 from export_pipeline.flow.plan import Plan
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.job import ExportJob, Outcome
 
 MANIFEST = "manifest.json"
-_PARTS_NAMED = ("export_pipeline", "dagster", "polars", "adbc-driver-postgresql")
+_PARTS_NAMED = ("dagster", "polars", "adbc-driver-postgresql")
 
 
 def attempt_prefix(s3_prefix: str, job: ExportJob) -> str:
@@ -80,4 +81,6 @@ def publish_manifest(destination: Destination, prefix: str, document: bytes) -> 
 
 
 def _versions() -> Mapping[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in _PARTS_NAMED}
+    return {"export_pipeline": __version__, "python": platform.python_version()} | {
+        name: version(name) for name in _PARTS_NAMED
+    }

@@ -1,0 +1,106 @@
+"""The audit log: who took out what, when and why. Entries are only added, in the transaction that makes them true."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from export_pipeline.ledger.database import Connection, Database
+from export_pipeline.model.job import ExportJob
+
+
+class Action(StrEnum):
+    """What can be recorded."""
+
+    REQUEST = "request"
+    REFUSAL = "refusal"
+    START = "start"
+    COMPLETION = "completion"
+    FAILURE = "failure"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    LINK = "link"
+    EXPIRY = "expiry"
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One entry. `detail` holds facts about the export, never a filter's value or a row."""
+
+    action: Action
+    actor: str
+    export_id: str | None = None
+    dataset: str | None = None
+    reason: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """An entry as it was recorded."""
+
+    id: int
+    at: datetime
+    event: AuditEvent
+
+
+def record(connection: Connection, event: AuditEvent) -> None:
+    """Adds an entry in the caller's transaction."""
+    connection.execute(
+        """
+        INSERT INTO exports.audit_log (actor, action, export_id, dataset, reason, detail)
+        VALUES (%(actor)s, %(action)s, %(export_id)s, %(dataset)s, %(reason)s, %(detail)s)
+        """,
+        {
+            "actor": event.actor,
+            "action": event.action.value,
+            "export_id": event.export_id,
+            "dataset": event.dataset,
+            "reason": event.reason,
+            "detail": Jsonb(event.detail),
+        },
+    )
+
+
+def event_of(job: ExportJob, action: Action, actor: str, reason: str = "", **detail: Any) -> AuditEvent:
+    """An entry about a job."""
+    return AuditEvent(action, actor, job.id, job.request.dataset, reason, {"attempt": job.attempt, **detail})
+
+
+class AuditLog:
+    """Entries that no change of a job goes with, and looking entries up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def refuse(self, *, actor: str, dataset: str, reason: str, export_id: str | None = None) -> None:
+        """Records that somebody was refused something."""
+        self._append(AuditEvent(Action.REFUSAL, actor or "nobody", export_id, dataset, reason))
+
+    def link(self, job: ExportJob, *, actor: str, expires_at: datetime) -> None:
+        """Records that a link was handed out. The link itself is not recorded."""
+        self._append(event_of(job, Action.LINK, actor, expires_at=expires_at.isoformat()))
+
+    def of(self, export_id: str) -> list[AuditEntry]:
+        """All entries about an export, oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM exports.audit_log WHERE export_id = %(id)s ORDER BY id", {"id": export_id}
+        )
+        return [_entry(row) for row in rows]
+
+    def latest(self, limit: int = 100) -> list[AuditEntry]:
+        """The newest entries, newest first."""
+        rows = self._database.rows("SELECT * FROM exports.audit_log ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
+        return [_entry(row) for row in rows]
+
+    def _append(self, event: AuditEvent) -> None:
+        with self._database.transaction() as connection:
+            record(connection, event)
+
+
+def _entry(row: dict[str, Any]) -> AuditEntry:
+    export_id = str(row["export_id"]) if row["export_id"] else None
+    event = AuditEvent(Action(row["action"]), row["actor"], export_id, row["dataset"], row["reason"], row["detail"])
+    return AuditEntry(row["id"], row["at"], event)

@@ -1,0 +1,60 @@
+"""Between a row of `exports.export_jobs` and an `ExportJob`."""
+
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest, Phase, Status
+
+#: Columns that a job takes as they are.
+_AS_THEY_ARE = (
+    "attempt",
+    "created_at",
+    "requester_id",
+    "owner_id",
+    "rows_done",
+    "rows_estimated",
+    "bytes",
+    "snapshot_at",
+    "heartbeat_at",
+    "cancel_requested_at",
+    "dagster_run_id",
+    "error",
+    "error_kind",
+    "started_at",
+    "completed_at",
+    "expires_at",
+)
+
+
+def job_of(row: DictRow) -> ExportJob:
+    """The job that a row holds."""
+    request = ExportRequest(
+        dataset=row["dataset"],
+        requested_by=row["requested_by"],
+        filters=row["filters"],
+        columns=tuple(row["columns"]),
+        format=row["format"],
+        options=row["options"],
+        destination=row["destination"],
+        not_before=row["not_before"],
+        recurring=row["recurring"],
+    )
+    return ExportJob(
+        id=str(row["id"]),
+        request=request,
+        status=Status(row["status"]),
+        phase=Phase(row["phase"]) if row["phase"] else None,
+        files=tuple(ExportFile(**file) for file in row["files"]),
+        **{name: row[name] for name in _AS_THEY_ARE},
+    )
+
+
+def asked(request: ExportRequest) -> dict[str, Any]:
+    """What was asked for, for the audit log: the names of filters, not their values."""
+    return {
+        "filters": sorted(request.filters),
+        "columns": list(request.columns),
+        "format": request.format,
+        "destination": request.destination,
+    }
