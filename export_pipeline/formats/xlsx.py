@@ -142,11 +142,9 @@ def _write_workbook(path: Path, rows: _Rows, expected: int, context: FileContext
             column_widths={index: _width(column) for index, column in enumerate(context.columns)},
             compression_level=_COMPRESSION_LEVEL,
         )
-    except BaseException as error:
+    except Exception:
         if rows.error is not None:
             raise rows.error from None
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            raise error.__cause__ from None
         raise
     return sum(written - 1 for written, _ in sizes)
 
