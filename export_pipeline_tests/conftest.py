@@ -11,10 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
 
 from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.embedded.processes import free_ports
 from export_pipeline.embedded.s3 import PORTS, S3
+from export_pipeline.embedded.sample import load_sample
 from export_pipeline.flow.engine import Engine
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.services import open_services
@@ -102,11 +104,20 @@ def s3_settings(s3_server: S3, bucket: str) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def sample_url(postgres_server: Postgres) -> Iterator[str]:
+    """A database with the sample campaigns, shared by all tests: to be read, and left as it was."""
+    with fresh_database(postgres_server) as url:
+        load_sample(SecretStr(url))
+        yield url
+
+
 @pytest.fixture
-def settings(database_url: str, s3_settings: dict[str, str], tmp_path: Path) -> Settings:
+def settings(database_url: str, sample_url: str, s3_settings: dict[str, str], tmp_path: Path) -> Settings:
     """Settings for everything, with short waits."""
     return load_settings(
         DATABASE_URL=database_url,
+        EXPORT_SOURCE_URL=sample_url,
         **s3_settings,
         EXPORT_DIRECTORY=str(tmp_path / "exports"),
         EXPORT_HEARTBEAT_SECONDS="0.2",
@@ -117,7 +128,7 @@ def settings(database_url: str, s3_settings: dict[str, str], tmp_path: Path) -> 
 
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
-    """An engine on a migrated, otherwise empty database."""
+    """An engine whose ledger is empty and whose source has the sample campaigns."""
     migrate_up(settings.database_url)
     with open_services(settings) as opened:
         yield opened

@@ -9,9 +9,8 @@ import click
 from export_pipeline.cli.exports import json_option, wait_for
 from export_pipeline.cli.output import console, human_bytes, print_json, print_rows, seconds
 from export_pipeline.embedded import services as embedded
-from export_pipeline.embedded.sample import load_sample
+from export_pipeline.embedded.sample import SHOWN_CAMPAIGN, SHOWN_OWNER, load_sample
 from export_pipeline.flow import manage
-from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.request import file_request
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.errors import Broken
@@ -78,18 +77,17 @@ def demo() -> None:
         _prepare()
         console.print("starting Dagster …", style="dim")
         with running_dagster(web=False), open_services() as engine:
-            campaign_id, name, owner = _shown_campaign(engine)
-            console.print(f"{owner} asks for the results of “{name}”", style="dim")
+            console.print(f"{SHOWN_OWNER} asks for the results of their campaign of May 2008", style="dim")
             request = ExportRequest(
-                dataset="campaign_results", requested_by=owner, filters={"campaign_id": campaign_id}
+                dataset="campaign_results", requested_by=SHOWN_OWNER, filters={"campaign_id": SHOWN_CAMPAIGN}
             )
             job = wait_for(engine, file_request(engine, request).id)
             if job.status is not Status.COMPLETED:
                 raise Broken(f"the demo's export is {job.status.value}: {job.error}")
-            link = manage.issue_link(engine, owner, job.id)
+            link = manage.issue_link(engine, SHOWN_OWNER, job.id)
             copy = _download(link.url, job)
     _show_result(job, link.url, copy)
-    _show_next(job, owner)
+    _show_next(job, SHOWN_OWNER)
 
 
 COMMANDS = (services, up, demo)
@@ -110,21 +108,6 @@ def _interrupt_on_termination() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _shown_campaign(engine: Engine) -> tuple[str, str, str]:
-    with engine.source.connect() as connection:
-        found = connection.execute(
-            """
-            SELECT campaign.id::text, campaign.name, owner.email
-            FROM campaigns AS campaign JOIN users AS owner ON owner.id = campaign.owner_id
-            WHERE owner.role IN ('operator', 'campaign_manager')
-            ORDER BY campaign.created_at DESC, campaign.id LIMIT 1
-            """
-        ).fetchone()
-    if found is None:
-        raise Broken("there is no campaign with an owner in the source; load the sample with `sample load`")
-    return found[0], found[1], found[2]
 
 
 def _download(url: str, job: ExportJob) -> Path:

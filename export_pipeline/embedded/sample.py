@@ -55,7 +55,10 @@ def sample_id(kind: str, name: object) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{kind}:{name}"))
 
 
-#: The campaign that examples name: the last month's, owned by the first manager or operator it falls to.
+#: The campaign that the demo and Dagster's launchpad show, with its owner: the first month's, of 7,900 contacts.
+SHOWN_CAMPAIGN = sample_id("campaign", "2008-05")
+SHOWN_OWNER = _OWNERS[0]
+#: The last and smallest campaign, which is still active.
 LAST_CAMPAIGN = sample_id("campaign", "2010-11")
 
 

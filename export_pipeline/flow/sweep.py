@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import expiry
 from export_pipeline.flow.publish import MANIFEST, attempt_prefix
-from export_pipeline.model.errors import Broken, ErrorKind, ExportError, Rejected, Superseded, Transient
+from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, Phase
 
 _ACTOR = "sweep"
@@ -38,7 +38,7 @@ def sweep(engine: Engine) -> SweepReport:
         # destination that does not answer keep the others' jobs from being ended.
         try:
             bury(engine, job, report)
-        except (Superseded, Transient, Broken):
+        except (Superseded, Cancelled, Transient, Broken):
             continue
     clean_leftovers(engine, report)
     return report

@@ -69,7 +69,9 @@ def test_columns_when_chosen_then_in_that_order() -> None:
     assert [column.name for column in chosen] == ["phone", "name"]
 
 
-@pytest.mark.parametrize(("columns", "told"), [(("phne",), "no column 'phne'"), (("phone", "phone"), "asked for twice")])
+@pytest.mark.parametrize(
+    ("columns", "told"), [(("phne",), "no column 'phne'"), (("phone", "phone"), "asked for twice")]
+)
 def test_columns_when_wrong_then_named(columns: tuple[str, ...], told: str) -> None:
     with pytest.raises(Rejected, match=told):
         select(DATASET, {"campaign_id": CAMPAIGN}, columns)

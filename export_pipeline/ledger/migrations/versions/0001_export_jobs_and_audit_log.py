@@ -42,7 +42,7 @@ CREATE TABLE exports.export_jobs (
 );
 COMMENT ON TABLE exports.export_jobs IS 'One row for each export, whichever door it came through.';
 CREATE INDEX export_jobs_pending ON exports.export_jobs (coalesce(not_before, created_at)) WHERE status = 'pending';
-CREATE INDEX export_jobs_processing ON exports.export_jobs (heartbeat_at) WHERE status = 'processing';
+CREATE INDEX export_jobs_processing ON exports.export_jobs (id) WHERE status = 'processing';
 CREATE INDEX export_jobs_completed ON exports.export_jobs (expires_at) WHERE status = 'completed';
 CREATE INDEX export_jobs_requester ON exports.export_jobs (requester_id, created_at DESC);
 CREATE INDEX export_jobs_created ON exports.export_jobs (created_at DESC);
