@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from export_pipeline.embedded.sample import LAST_CAMPAIGN
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
@@ -17,7 +18,7 @@ from export_pipeline.services import load_datasets
 from export_pipeline.settings import load_settings
 
 #: What the launchpad is filled in with: a campaign of the sample data, asked for by its owner.
-EXAMPLE = {"campaign_id": "", "requested_by": "admin@example.com"}
+EXAMPLE = {"campaign_id": LAST_CAMPAIGN, "requested_by": "operator@example.com"}
 
 
 def build_definitions(services: ServicesResource | None = None) -> dg.Definitions:
@@ -28,14 +29,14 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
         EXAMPLE,
         sorted(datasets),
         sorted(load_parts("export_pipeline.formats", "FORMAT", Format)),
-        sorted(load_parts("export_pipeline.destinations", "DESTINATION", DestinationType)) or ["s3", "local"],
+        sorted(load_parts("export_pipeline.destinations", "DESTINATION", DestinationType)),
     )
     return dg.Definitions(
         assets=[_export_asset(dataset) for dataset in datasets.values()],
         jobs=[export_job, retention_job],
         schedules=[retention_schedule],
         sensors=[
-            build_requests_sensor(export_job),
+            build_requests_sensor(),
             campaign_completed_sensor,
             sweep_sensor,
             export_failure_sensor,

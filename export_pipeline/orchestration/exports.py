@@ -17,6 +17,7 @@ from export_pipeline.orchestration.resource import ServicesResource
 if TYPE_CHECKING:
     from export_pipeline.flow.engine import Engine
 
+JOB_NAME = "export_job"
 #: Tags of a run: which export, whose (an id, not an address), which attempt, and whether it is a large one.
 ID_TAG = "export/id"
 OWNER_TAG = "export/owner"
@@ -109,11 +110,11 @@ def build_export_job(
     )
 
     def flat(form: Any) -> dict[str, Any]:
-        return {"export": {"config": form.model_dump()}}
+        return {"ops": {"export": {"config": form.model_dump()}}}
 
     flat.__annotations__["form"] = form
     return export_graph.to_job(
-        name="export_job",
+        name=JOB_NAME,
         description="Exports a dataset as a file. The form is filled in with an example on the sample data.",
         config=dg.config_mapping(flat),
         executor_def=dg.in_process_executor,

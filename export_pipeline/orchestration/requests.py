@@ -12,7 +12,7 @@ import dagster as dg
 from export_pipeline.flow.engine import Engine
 from export_pipeline.model.errors import ExportError
 from export_pipeline.model.job import ExportJob
-from export_pipeline.orchestration.exports import config_of, tags_of
+from export_pipeline.orchestration.exports import JOB_NAME, config_of, tags_of
 from export_pipeline.orchestration.resource import ServicesResource
 
 #: A tick ends before the daemon's next loop, which comes every 5 s.
@@ -28,12 +28,12 @@ def run_key(job: ExportJob) -> str:
     return f"export:{job.id}:{job.attempt}"
 
 
-def build_requests_sensor(export_job: dg.JobDefinition, wait_seconds: float = WAIT_SECONDS) -> dg.SensorDefinition:
+def build_requests_sensor(wait_seconds: float = WAIT_SECONDS) -> dg.SensorDefinition:
     """The sensor; `wait_seconds` is how long a tick waits for requests."""
 
     @dg.sensor(
         name="export_requests_sensor",
-        job=export_job,
+        job_name=JOB_NAME,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a run for each filed request that is due, and for each further attempt.",
@@ -50,18 +50,16 @@ def build_requests_sensor(export_job: dg.JobDefinition, wait_seconds: float = WA
         except ExportError as error:
             return dg.SkipReason(f"not looked: {error}")
         keys = {run_key(job): job for job in due}
-        cursor = {key: recent.get(key, now) for key in keys}
+        cursor = json.dumps({key: recent.get(key, now) for key in keys})
         fresh = [job for key, job in keys.items() if key not in recent]
-        context.update_cursor(json.dumps(cursor))
         if not fresh:
-            return dg.SkipReason(
-                "no request is due" if not due else f"{len(due)} requests wait for their runs to begin"
-            )
+            waiting = f"{len(due)} requests wait for their runs to begin" if due else "no request is due"
+            return dg.SensorResult(skip_reason=waiting, cursor=cursor)
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(run_key=run_key(job), run_config=config_of(job), tags=tags_of(job)) for job in fresh
             ],
-            cursor=json.dumps(cursor),
+            cursor=cursor,
         )
 
     return export_requests_sensor
