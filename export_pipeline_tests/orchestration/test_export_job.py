@@ -1,0 +1,171 @@
+"""`export_job` in this process: both doors, refusals, and the end of a run that is cancelled while it works."""
+
+import time
+from threading import Thread
+
+import dagster as dg
+import pytest
+
+from export_pipeline.flow import manage
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.request import file_request
+from export_pipeline.model.job import ExportRequest, Status
+from export_pipeline.orchestration.exports import config_of, tags_of
+from export_pipeline_tests.orchestration.conftest import CONTACTS, World, objects
+
+
+def launch(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    config: dict[str, object],
+    tags: dict[str, str] | None = None,
+) -> dg.ExecuteInProcessResult:
+    job = definitions.resolve_job_def("export_job")
+    return job.execute_in_process(run_config=config, instance=instance, raise_on_error=False, tags=tags)
+
+
+def why(result: dg.ExecuteInProcessResult) -> str:
+    """What the failed step says."""
+    failed = [event for event in result.all_events if event.is_step_failure]
+    data = failed[0].step_failure_data
+    return f"{data.user_failure_data.description if data.user_failure_data else ''} {data.error}"
+
+
+def test_export_job_when_launched_from_the_launchpad_then_a_file_is_delivered_and_told(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World
+) -> None:
+    result = launch(definitions, instance, {"campaign_id": world.campaign, "requested_by": world.owner})
+    assert result.success
+    [job] = manage.list_exports(engine, world.owner)
+    assert (job.status, job.rows, job.dagster_run_id) == (Status.COMPLETED, 25, result.run_id)
+    assert job.files[0].key in objects(engine)
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags["export/id"] == job.id
+    assert run.tags["export/owner"] == job.requester_id
+
+    [event] = [event for event in result.all_events if event.is_step_materialization]
+    told = event.step_materialization_data.materialization
+    assert told.asset_key == dg.AssetKey(["exports", "campaign_results"])
+    assert told.metadata["dagster/row_count"].value == 25
+    assert told.metadata["sha256"].value == job.files[0].sha256
+    assert told.metadata["bytes"].value == job.bytes
+    assert told.metadata["duration_seconds"].value > 0
+    assert str(told.metadata["link"].value).startswith("http")
+    assert [column.name for column in told.metadata["dagster/column_schema"].value.columns][:2] == [
+        "name",
+        "business_name",
+    ]
+    assert "Name 1" not in str(told.metadata), "no rows"
+
+
+def test_export_job_when_it_runs_a_filed_request_then_it_claims_and_completes_that_row(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World
+) -> None:
+    request = ExportRequest("survey_outcomes", world.owner, {"campaign_id": world.campaign}, format="parquet")
+    filed = file_request(engine, request)
+    result = launch(definitions, instance, config_of(filed), tags_of(filed))
+    assert result.success
+    done = engine.jobs.get(filed.id)
+    assert done is not None
+    assert (done.status, done.rows, done.dagster_run_id) == (Status.COMPLETED, 25, result.run_id)
+    assert len(manage.list_exports(engine, world.owner)) == 1, "no second row"
+
+
+def test_export_job_when_another_run_has_the_row_then_this_one_ends_cancelled_and_changes_nothing(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World
+) -> None:
+    request = ExportRequest("campaign_results", world.owner, {"campaign_id": world.campaign})
+    taken = file_request(engine, request, claim_as="another-run")
+    result = launch(definitions, instance, config_of(taken), tags_of(taken))
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    still = engine.jobs.get(taken.id)
+    assert still is not None
+    assert (still.status, still.dagster_run_id) == (Status.PROCESSING, "another-run")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"date_from": "yesterday"}, "date_from"),
+        ({"columns": ["name", "salary"]}, "salary"),
+        ({"options": {"profile": "golden"}}, "profile"),
+        ({"campaign_id": "7"}, "campaign_id"),
+    ],
+)
+def test_export_job_when_the_config_is_wrong_then_it_fails_before_any_query_and_says_why(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    engine: Engine,
+    world: World,
+    wrong: dict[str, object],
+    told: str,
+) -> None:
+    world.run("DROP TABLE users CASCADE")  # any query would fail with another message
+    result = launch(definitions, instance, {"campaign_id": world.campaign, "requested_by": world.owner} | wrong)
+    assert not result.success
+    assert told in why(result)
+    assert engine.jobs.newest() == []
+
+
+def test_export_job_when_the_config_has_no_such_format_then_dagster_refuses_it(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine
+) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError, match="docx"):
+        launch(definitions, instance, {"format": "docx"})
+
+
+@pytest.mark.parametrize("who", ["operator@example.com", "stranger@example.com", ""])
+def test_export_job_when_who_asks_may_not_then_it_is_refused_and_audited(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World, who: str
+) -> None:
+    result = launch(definitions, instance, {"campaign_id": world.campaign, "requested_by": who})
+    assert not result.success
+    assert any(text in why(result) for text in ("not yours", "not a user", "nobody is named"))
+    assert engine.jobs.newest() == []
+    assert objects(engine) == []
+    refusals = world.value("SELECT count(*) FROM exports.audit_log WHERE action = 'refusal'")
+    assert refusals == 1
+
+
+def test_export_job_when_the_export_is_cancelled_then_the_run_is_canceled_and_nothing_is_left(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World
+) -> None:
+    world.run(CONTACTS, campaign=world.campaign, count=150_000)
+
+    def cancel_once_it_works() -> None:
+        while not (found := engine.jobs.newest()) or found[0].status is not Status.PROCESSING:
+            time.sleep(0.02)
+        manage.cancel_export(engine, world.owner, found[0].id)
+
+    canceller = Thread(target=cancel_once_it_works)
+    canceller.start()
+    result = launch(
+        definitions,
+        instance,
+        {"campaign_id": world.campaign, "requested_by": world.owner, "options": {"profile": "raw"}},
+    )
+    canceller.join()
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert engine.jobs.newest()[0].status is Status.CANCELLED
+    assert objects(engine) == []
+
+
+def test_export_job_when_an_error_may_pass_then_the_run_fails_and_the_row_waits_for_its_next_attempt(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World
+) -> None:
+    request = ExportRequest("campaign_results", world.owner, {"campaign_id": world.campaign})
+    filed = file_request(engine, request)
+    # Between filing and running, the source goes away.
+    world.run("ALTER TABLE contacts RENAME TO away")
+    world.run("CREATE VIEW contacts AS SELECT * FROM away WHERE pg_terminate_backend(pg_backend_pid())")
+    result = launch(definitions, instance, config_of(filed), tags_of(filed))
+    assert not result.success
+    assert "will be tried again as attempt 2" in why(result)
+    waiting = engine.jobs.get(filed.id)
+    assert waiting is not None
+    assert (waiting.status, waiting.attempt) == (Status.PENDING, 2)
