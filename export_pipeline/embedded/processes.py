@@ -15,6 +15,7 @@ from pathlib import Path
 #: gRPC ports of the S3 server are its HTTP ports and this.
 GRPC_OFFSET = 10_000
 _PR_SET_PDEATHSIG = 1
+_PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Process:
 
 def start_of(pid: int) -> str:
     """When the process started, as text that never changes while it lives; empty where there is none (or a zombie)."""
-    if sys.platform == "linux":
+    if _PROC.is_dir():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:

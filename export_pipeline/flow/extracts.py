@@ -180,11 +180,11 @@ def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows
             for column in plan.columns
         )
         rows = selection.rows()
-        counted = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchone()
+        [[counted]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
         query = sql.SQL("SELECT {} {} {}").format(columns, rows, selection.order()).as_string()
         with attempt.stopping_with(connection.interrupt), _translated(attempt, duckdb.Error):
             reader = connection.sql(query).to_arrow_reader(16_384)
-            yield Rows(frame_of(reader, plan.columns, attempt), counted[0] if counted else 0, extracts.taken_at)
+            yield Rows(frame_of(reader, plan.columns, attempt), counted, extracts.taken_at)
     finally:
         connection.close()
 
@@ -224,7 +224,7 @@ def _duckdb(engine: Engine, extracts: Extracts) -> Any:
     filesystem = engine.destination(_DESTINATION).filesystem()
     connection.register_filesystem(filesystem)
     for table in TABLES:
-        address = filesystem.unstrip_protocol(extracts.files[table.name].key)
+        address = extracts.files[table.name].url
         columns = sql.SQL(", ").join(
             sql.SQL("{name}::{type} AS {name}").format(
                 name=sql.Identifier(column.name), type=sql.SQL(_DUCKDB_TYPES[column.type.kind])

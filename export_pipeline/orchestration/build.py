@@ -8,6 +8,7 @@ from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
 from export_pipeline.orchestration.campaigns import campaign_completed_sensor
 from export_pipeline.orchestration.exports import build_export_job
+from export_pipeline.orchestration.nightly import build_nightly_exports, extract_job, extract_schedule, extracts
 from export_pipeline.orchestration.reporting import described, export_asset_key, table_schema
 from export_pipeline.orchestration.requests import build_requests_sensor
 from export_pipeline.orchestration.resource import ServicesResource
@@ -32,9 +33,13 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
         sorted(load_parts("export_pipeline.destinations", "DESTINATION", DestinationType)),
     )
     return dg.Definitions(
-        assets=[_export_asset(dataset) for dataset in datasets.values()],
-        jobs=[export_job, retention_job],
-        schedules=[retention_schedule],
+        assets=[
+            extracts,
+            *build_nightly_exports(datasets),
+            *(_export_asset(dataset) for dataset in datasets.values()),
+        ],
+        jobs=[export_job, extract_job, retention_job],
+        schedules=[extract_schedule, retention_schedule],
         sensors=[
             build_requests_sensor(),
             campaign_completed_sensor,
@@ -42,6 +47,7 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
             export_failure_sensor,
             export_cancel_sensor,
         ],
+        executor=dg.in_process_executor,
         resources={"services": services or ServicesResource()},
     )
 

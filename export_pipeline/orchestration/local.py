@@ -22,7 +22,6 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import dagster as dg
-import yaml
 
 from export_pipeline.embedded.processes import free_ports, is_free
 from export_pipeline.model.errors import Broken
@@ -66,9 +65,10 @@ def running_dagster(state: Path | None = None, *, web: bool) -> Iterator[str]:
 def prepare_home(home: Path) -> None:
     """Makes the folder a DAGSTER_HOME: the project's dagster.yaml, with workers that end with the daemon."""
     home.mkdir(parents=True, exist_ok=True)
-    document = yaml.safe_load((files(__package__) / "dagster.yaml").read_text())
-    document["run_launcher"]["config"] = {"workers_end_with_daemon": True}
-    text = f"# Written at each start, from the project's dagster.yaml.\n{yaml.safe_dump(document)}"
+    text = (files(__package__) / "dagster.yaml").read_text()
+    launcher = "  class: WarmProcessRunLauncher\n"
+    assert launcher in text
+    text = text.replace(launcher, f"{launcher}  config: {{workers_end_with_daemon: true}}\n")
     (home / "dagster.yaml").write_text(text)
 
 
@@ -79,7 +79,7 @@ def _start(stack: ExitStack, instance: dg.DagsterInstance, home: Path, *, web: b
     code_socket = folder / "code.sock"
     workspace = folder / "workspace.yaml"
     server = {"socket": str(code_socket), "location_name": "export_pipeline"}
-    workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # which is YAML, too
 
     children: list[_Child] = []
     stack.callback(_stop, children, instance)

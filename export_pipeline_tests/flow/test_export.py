@@ -7,6 +7,7 @@ import json
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import psycopg
@@ -136,12 +137,11 @@ def test_columns_when_chosen_then_only_those_in_that_order(engine: Engine, asked
 
 
 def test_parquet_when_exported_then_typed_and_equal_to_csv(
-    engine: Engine, asked: ExportRequest, tmp_path: object
+    engine: Engine, asked: ExportRequest, tmp_path: Path
 ) -> None:
     flat = table(engine, export(engine, raw(asked)))
-    path = f"{tmp_path}/export.parquet"
-    with open(path, "wb") as file:
-        file.write(contents(engine, export(engine, replace(asked, format="parquet"))))
+    path = tmp_path / "export.parquet"
+    path.write_bytes(contents(engine, export(engine, replace(asked, format="parquet"))))
     connection = duckdb.connect()
     types = dict(row[:2] for row in connection.execute(f"DESCRIBE SELECT * FROM '{path}'").fetchall())
     assert types["started_at"] == "TIMESTAMP WITH TIME ZONE"
@@ -198,7 +198,7 @@ def test_request_when_wrong_then_refused_and_audited_and_nothing_filed(
 def test_export_when_over_the_record_limit_then_refused_with_ways_out(engine: Engine, asked: ExportRequest) -> None:
     small = replace(engine, settings=engine.settings.model_copy(update={"max_records": 100}))
     job = file_request(small, asked)
-    with pytest.raises(Rejected, match="more than 100 rows.*date_from.*--format parquet.*EXPORT_MAX_RECORDS"):
+    with pytest.raises(Rejected, match=r"more than 100 rows.*date_from.*--format parquet.*EXPORT_MAX_RECORDS"):
         run_export(small, job)
     ended = engine.jobs.get(job.id)
     assert ended is not None and (ended.status, ended.error_kind) == (Status.FAILED, "invalid")

@@ -12,9 +12,13 @@ def test_definitions_when_loaded_then_hold_exactly_these_names() -> None:
     repository = defs.get_repository_def()
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "export_job",
+        "extract_job",
         "retention_job",
     ]
-    assert sorted(schedule.name for schedule in repository.schedule_defs) == ["retention_schedule"]
+    assert sorted(schedule.name for schedule in repository.schedule_defs) == [
+        "extract_schedule",
+        "retention_schedule",
+    ]
     assert sorted(sensor.name for sensor in repository.sensor_defs) == [
         "campaign_completed_sensor",
         "export_cancel_sensor",
@@ -25,6 +29,12 @@ def test_definitions_when_loaded_then_hold_exactly_these_names() -> None:
     assert sorted(key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()) == [
         "exports/campaign_results",
         "exports/survey_outcomes",
+        "extracts/calls",
+        "extracts/campaigns",
+        "extracts/contacts",
+        "extracts/survey_answers",
+        "recurring/nightly_campaign_results",
+        "recurring/nightly_survey_outcomes",
     ]
 
 
