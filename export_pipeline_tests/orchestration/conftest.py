@@ -68,7 +68,12 @@ def settings(database_url: str, s3_settings: dict[str, str], tmp_path: Path) -> 
 
 @pytest.fixture
 def world(database_url: str) -> World:
-    found = World(url=database_url, campaign=str(uuid.uuid4()))
+    return made_world(database_url)
+
+
+def made_world(url: str) -> World:
+    """The reference tables with a little in them."""
+    found = World(url=url, campaign=str(uuid.uuid4()))
     with psycopg.connect(found.url, autocommit=True) as connection:
         connection.execute((files("export_pipeline.embedded") / "schema.sql").read_bytes())
     roles = {found.owner: "campaign_manager", found.other: "operator", found.analyst: "analyst", found.admin: "admin"}

@@ -1,0 +1,93 @@
+"""How a run's worker is recognised, and what the launcher says of one that is not there."""
+
+import os
+import signal
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from export_pipeline.orchestration.launcher import WORKER_TAG, WarmProcessRunLauncher
+from export_pipeline.orchestration.local import prepare_home
+from export_pipeline.orchestration.worker import Worker
+
+
+@dg.job
+def _nothing() -> None: ...
+
+
+def test_worker_when_written_into_a_tag_then_is_read_back() -> None:
+    here = Worker.here(os.getpid())
+    assert Worker.parse(str(here)) == here
+    assert here.alive
+    assert Worker.parse("") is None
+
+
+def test_worker_when_its_number_was_given_to_another_process_then_does_not_live() -> None:
+    pid, _, host = str(Worker.here(os.getpid())).split("|")
+    stranger = Worker.parse(f"{pid}|1|{host}")
+    assert stranger is not None
+    assert not stranger.alive
+    assert not stranger.signal(signal.SIGTERM)
+
+
+def test_worker_when_on_another_machine_then_is_not_taken_for_ours() -> None:
+    pid, started, _ = str(Worker.here(os.getpid())).split("|")
+    far = Worker.parse(f"{pid}|{started}|elsewhere")
+    assert far is not None
+    assert not far.on_this_machine
+    assert not far.alive
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> dg.DagsterInstance:
+    """An instance with the project's own dagster.yaml."""
+    prepare_home(tmp_path / "dagster")
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as opened:
+        yield opened
+
+
+def test_dagster_yaml_when_loaded_then_names_our_launcher(instance: dg.DagsterInstance) -> None:
+    assert isinstance(instance.run_launcher, WarmProcessRunLauncher)
+    assert not instance.telemetry_enabled
+    assert not instance.run_retries_enabled, "what becomes of a dead worker's export is the sweep's alone to decide"
+    assert instance.run_monitoring_enabled
+    root = Path(__file__).parents[2] / "dagster.yaml"
+    assert root.read_text() == (files("export_pipeline.orchestration") / "dagster.yaml").read_text()
+
+
+def test_run_when_its_worker_is_gone_then_is_not_healthy_and_terminating_it_cancels_it(
+    instance: dg.DagsterInstance,
+) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    run = instance.create_run_for_job(
+        _nothing, status=dg.DagsterRunStatus.STARTED, tags={WORKER_TAG: str(Worker.here(process.pid))}
+    )
+    assert instance.run_launcher.check_run_worker_health(run).status.value == "RUNNING"
+    process.kill()
+    process.wait()
+    assert instance.run_launcher.check_run_worker_health(run).status.value == "NOT_FOUND"
+    assert instance.run_launcher.terminate(run.run_id)
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.CANCELED
+    assert not instance.run_launcher.terminate(run.run_id), "it has ended"
+
+
+def test_run_when_its_worker_is_on_another_machine_then_is_not_terminated_from_here(
+    instance: dg.DagsterInstance,
+) -> None:
+    run = instance.create_run_for_job(
+        _nothing, status=dg.DagsterRunStatus.STARTED, tags={WORKER_TAG: f"{os.getpid()}|1|elsewhere"}
+    )
+    assert not instance.run_launcher.terminate(run.run_id)
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED  # type: ignore[union-attr]
+
+
+def test_worker_log_when_there_is_one_then_its_end_is_told(instance: dg.DagsterInstance) -> None:
+    run = instance.create_run_for_job(_nothing)
+    assert instance.run_launcher.get_run_worker_debug_info(run) is None
+    (Path(instance.root_directory) / "run_workers" / f"{run.run_id}.log").write_text("out of memory")
+    assert "out of memory" in (instance.run_launcher.get_run_worker_debug_info(run) or "")
