@@ -34,7 +34,7 @@ DATASET = Dataset(
         Column(
             "duration_seconds",
             INTEGER,
-            "round(extract(epoch FROM call.ended_at - call.started_at))::bigint",
+            "round(date_part('epoch', call.ended_at - call.started_at))::bigint",
             "How long the call took, in whole seconds.",
             example="221",
         ),

@@ -22,6 +22,7 @@ from export_pipeline.model.access import SERVICE
 from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.job import ExportJob, Outcome, Phase, Status
+from export_pipeline.settings import limit_polars_buffers
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ def run_to_the_end(engine: Engine, job: ExportJob, *, observer: Observer = _sile
 
 def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     """One attempt's work, in its thread: from the checked plan to the published manifest."""
+    Thread(target=_import_engines, name="import", daemon=True).start()
     plan = make_plan(engine, job.request)
     reauthorize(engine, job, plan, SERVICE if job.request.recurring else None)
     destination = engine.destination(job.request.destination)
@@ -99,6 +101,13 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     engine.jobs.publish(job.id, job.attempt, outcome)
     publish_manifest(destination, prefix, manifest(job, plan, outcome))
     return outcome
+
+
+def _import_engines() -> None:
+    """Loads what a writer needs, while the source is still planning and sorting."""
+    limit_polars_buffers()
+    import obstore  # noqa: F401
+    import polars  # noqa: F401
 
 
 def expiry(engine: Engine, job: ExportJob) -> datetime:
