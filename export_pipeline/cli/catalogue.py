@@ -32,7 +32,9 @@ def datasets(name: str | None, as_json: bool) -> None:
     console.print(f"[bold]{dataset.title}[/bold]\n{dataset.description}\nWho: {_access(dataset)}\n")
     columns = ((item.name, item.type, item.sensitivity.value, item.description) for item in dataset.columns)
     print_rows(("column", "type", "sensitivity", "description"), columns)
-    filters = [(item.name, str(item.type), "yes" if item.required else "", item.description) for item in dataset.filters]
+    filters = [
+        (item.name, str(item.type), "yes" if item.required else "", item.description) for item in dataset.filters
+    ]
     if dataset.date_column:
         filters.append(("date_from", "date or timestamp", "", f"From then on, by {dataset.date_label}."))
         filters.append(("date_to", "date or timestamp", "", "Up to then; a plain date includes that day."))

@@ -171,9 +171,9 @@ class S3Bucket:
 
     def filesystem(self) -> Any:
         """The bucket as an fsspec filesystem, for engines that read files themselves."""
-        from obstore.fsspec import FsspecStore
+        from export_pipeline.destinations._ranges import RangeFileSystem
 
-        return FsspecStore("s3", **self._options())
+        return RangeFileSystem("s3", **self._options())
 
     def address(self, key: str) -> str:
         """See `Destination.address`."""

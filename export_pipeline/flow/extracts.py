@@ -218,7 +218,8 @@ def _duckdb(engine: Engine, extracts: Extracts) -> Any:
             "temp_file_encryption": "true",
             "TimeZone": "UTC",
             "autoinstall_known_extensions": "false",
-            "threads": "2",
+            # A handle on a file of the store has one position, which threads would share.
+            "threads": "1",
         }
     )
     filesystem = engine.destination(_DESTINATION).filesystem()
