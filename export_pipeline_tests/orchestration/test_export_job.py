@@ -5,12 +5,18 @@ from threading import Thread
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.request import file_request
+from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.job import ExportRequest, Status
+from export_pipeline.orchestration.build import build_definitions
 from export_pipeline.orchestration.exports import config_of, tags_of
+from export_pipeline.orchestration.resource import ServicesResource
+from export_pipeline.services import open_services
+from export_pipeline.settings import Settings
 from export_pipeline_tests.orchestration.conftest import CONTACTS, World, objects
 
 
@@ -57,6 +63,19 @@ def test_export_job_when_launched_from_the_launchpad_then_a_file_is_delivered_an
         "business_name",
     ]
     assert "Name 1" not in str(told.metadata), "no rows"
+
+
+def test_export_job_when_launched_as_the_launchpad_prefills_it_then_exports_the_sample(
+    instance: dg.DagsterInstance, settings: Settings, sample_url: str
+) -> None:
+    migrate_up(settings.database_url)
+    on_sample = settings.model_copy(update={"source_url": SecretStr(sample_url)})
+    definitions = build_definitions(ServicesResource(lambda: open_services(on_sample)))
+    assert launch(definitions, instance, {}).success
+    with open_services(on_sample) as engine:
+        [job] = engine.jobs.newest()
+    assert job.status is Status.COMPLETED
+    assert (job.rows or 0) > 100
 
 
 def test_export_job_when_it_runs_a_filed_request_then_it_claims_and_completes_that_row(
