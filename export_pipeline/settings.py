@@ -137,11 +137,6 @@ class Settings(BaseSettings):
         alias="EXPORT_SNAPSHOT_SECONDS",
         description="The longest that an export may hold its snapshot (seconds).",
     )
-    dagster_url: str | None = Field(
-        None,
-        alias="EXPORT_DAGSTER_URL",
-        description="Dagster's web server; with it a request asks for its run at once, without waiting for the sensor.",
-    )
 
     @field_validator("database_url", "source_url", mode="after")
     @classmethod

@@ -1,6 +1,5 @@
 """Commands that run everything on this machine: the embedded services, Dagster in the foreground, the demo."""
 
-import signal
 import time
 from pathlib import Path
 
@@ -57,7 +56,6 @@ def up() -> None:
     """Run the embedded services and Dagster until Ctrl-C."""
     from export_pipeline.orchestration.local import running_dagster
 
-    _interrupt_on_termination()
     with embedded.running(state_folder()):
         _prepare()
         with running_dagster(web=True) as url:
@@ -71,7 +69,6 @@ def demo() -> None:
     """Show it all once: sample campaigns, one of them exported through Dagster, the file."""
     from export_pipeline.orchestration.local import running_dagster
 
-    _interrupt_on_termination()
     console.print("starting PostgreSQL and S3 …", style="dim")
     with embedded.running(state_folder()):
         _prepare()
@@ -97,17 +94,6 @@ def _prepare() -> None:
     settings = load_settings()
     migrate_up(settings.database_url)
     load_sample(settings.source)
-
-
-def _interrupt_on_termination() -> None:
-    """A polite `kill` ends everything as Ctrl-C does; and Ctrl-C works even where a shell's background ignores it."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _download(url: str, job: ExportJob) -> Path:

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 2 invalid request, 3 forbidden, 4 not found, 5 failed, 6 cancelled.
 """
 
+import signal
 import sys
 
 import click
@@ -27,6 +28,7 @@ for command in (*exports.COMMANDS, *catalogue.COMMANDS, *operations.COMMANDS, *l
 
 def main() -> None:
     """Runs the command line and exits."""
+    _interrupt_on_termination()
     try:
         commands.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -48,3 +50,14 @@ def _report(error: ExportError) -> int:
         messages.print(f"[red]{error.kind.value}[/red]: ", end="")
         messages.print(str(error), markup=False)
     return error.exit_code
+
+
+def _interrupt_on_termination() -> None:
+    """A polite `kill` ends everything as Ctrl-C does; and Ctrl-C works even where a shell's background ignores it."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -83,7 +83,7 @@ def load_contacts(url: SecretStr, contacts: int, *, owner: str = "manager@exampl
         made = connection.execute(
             """
             INSERT INTO campaigns (id, name, owner_id, assistant_used, status, created_at)
-            SELECT %(id)s, %(name)s, id, 'Ava', 'completed', '2026-01-01Z'
+            SELECT %(id)s, %(name)s, id, 'Ava', 'paused', '2026-01-01Z'
             FROM users WHERE lower(email) = lower(%(owner)s)
             """,
             {"id": campaign_id, "name": f"Load of {contacts:,} contacts", "owner": owner},

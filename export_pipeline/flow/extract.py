@@ -6,8 +6,8 @@ a writer never meets a value that its column cannot hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ def stream(
             statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
             statement.set_sql_query(fitted.query.as_string(snapshot.connection))
             batches, _ = statement.execute_query()
-        yield frame_of(_reader(batches), fitted.plan.columns, attempt)
+        yield frame_of(_reader(batches), fitted.plan.columns, attempt, translated_errors)
 
 
 def _reader(batches: Any) -> Any:
@@ -84,8 +84,14 @@ def _reader(batches: Any) -> Any:
     return pyarrow.RecordBatchReader.from_stream(batches)
 
 
-def frame_of(batches: Any, columns: tuple[Column, ...], attempt: Attempt) -> pl.LazyFrame:
-    """Arrow record batches as a lazy frame of the declared types, counted and checked batch by batch."""
+def frame_of(
+    batches: Any,
+    columns: tuple[Column, ...],
+    attempt: Attempt,
+    translated: Callable[[Attempt], AbstractContextManager[None]],
+) -> pl.LazyFrame:
+    """Arrow record batches as a lazy frame of the declared types, counted and checked batch by batch. `translated`
+    turns the errors of whoever makes the batches into ours."""
     import polars as pl
     from polars.io.plugins import register_io_source
 
@@ -94,12 +100,16 @@ def frame_of(batches: Any, columns: tuple[Column, ...], attempt: Attempt) -> pl.
     def read(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
-        with translated_errors(attempt):
-            for batch in batches:
-                attempt.check()
-                frame = shape.apply(pl.from_arrow(batch), attempt.rows_done)
-                attempt.rows_done += frame.height
-                yield frame if with_columns is None else frame.select(with_columns)
+        remaining = iter(batches)
+        while True:
+            attempt.check()
+            with translated(attempt):
+                batch = next(remaining, None)
+            if batch is None:
+                return
+            frame = shape.apply(pl.from_arrow(batch), attempt.rows_done)
+            attempt.rows_done += frame.height
+            yield frame if with_columns is None else frame.select(with_columns)
 
     return register_io_source(io_source=read, schema=shape.schema)
 

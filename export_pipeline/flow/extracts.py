@@ -44,6 +44,8 @@ from export_pipeline.model.format import FileContext
 from export_pipeline.model.job import ExportFile, ExportRequest
 
 _DESTINATION = "s3"
+#: Rows that DuckDB hands over at once.
+_BATCH_ROWS = 16_384
 _TAKEN_AT = "%Y%m%dT%H%M%SZ"
 
 
@@ -160,7 +162,8 @@ def active_campaigns(engine: Engine) -> list[str]:
     """The ids of the campaigns that are active in the newest extracts."""
     connection = _duckdb(engine, latest_extracts(engine))
     try:
-        found = connection.execute("SELECT id::text FROM campaigns WHERE status = 'active' ORDER BY id").fetchall()
+        with _translated(Attempt("extracts", 1)):
+            found = connection.execute("SELECT id::text FROM campaigns WHERE status = 'active' ORDER BY id").fetchall()
     finally:
         connection.close()
     return [row[0] for row in found]
@@ -169,8 +172,6 @@ def active_campaigns(engine: Engine) -> list[str]:
 @contextmanager
 def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
     """The plan's rows out of the newest extracts: the dataset's own SQL, run by DuckDB over the Parquet files."""
-    import duckdb
-
     extracts = latest_extracts(engine)
     connection = _duckdb(engine, extracts)
     try:
@@ -180,11 +181,12 @@ def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows
             for column in plan.columns
         )
         rows = selection.rows()
-        [[counted]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
         query = sql.SQL("SELECT {} {} {}").format(columns, rows, selection.order()).as_string()
-        with attempt.stopping_with(connection.interrupt), _translated(attempt, duckdb.Error):
-            reader = connection.sql(query).to_arrow_reader(16_384)
-            yield Rows(frame_of(reader, plan.columns, attempt), counted, extracts.taken_at)
+        with attempt.stopping_with(connection.interrupt):
+            with _translated(attempt):
+                [[counted]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
+                reader = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
+            yield Rows(frame_of(reader, plan.columns, attempt, _translated), counted, extracts.taken_at)
     finally:
         connection.close()
 
@@ -254,11 +256,13 @@ def _selected(column: Column) -> str:
 
 
 @contextmanager
-def _translated(attempt: Attempt, duckdb_error: type[Exception]) -> Iterator[None]:
-    """DuckDB dresses an interrupt up as an error of its own: the flag is asked first."""
+def _translated(attempt: Attempt) -> Iterator[None]:
+    """DuckDB's errors as ours. It dresses an interrupt up as an error of its own: the flag is asked first."""
+    import duckdb
+
     try:
         yield
-    except (duckdb_error, RuntimeError) as error:
+    except (duckdb.Error, RuntimeError, OSError) as error:
         attempt.check()
         raise Transient(f"the extracts could not be read ({type(error).__name__})") from error
 

@@ -44,6 +44,9 @@ def run_retention(engine: Engine, *, dry_run: bool = False) -> RetentionReport:
         except Rejected:
             continue  # not set up here
         try:
+            if not dry_run:
+                # The second guard, one day after the longest of our own lifetimes.
+                destination.ensure_lifecycle(max(engine.settings.ttl_days, engine.settings.cleanup_days) + 1)
             report.aborted_uploads += destination.abort_stale_uploads(_STALE_UPLOAD, dry_run=dry_run)
         except ExportError as error:
             report.errors.append(f"{name}: {error}")

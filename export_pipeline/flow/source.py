@@ -86,6 +86,8 @@ def session_settings(server_version: int, snapshot_seconds: int) -> list[sql.Com
     settings = {"statement_timeout": limit, "idle_in_transaction_session_timeout": limit}
     if server_version >= 170000:
         settings["transaction_timeout"] = limit
+    # A worker that was killed hangs up without a word: its query should not run on for nobody.
+    settings["client_connection_check_interval"] = sql.Literal("5s")
     settings |= {"timezone": sql.Literal("UTC"), "intervalstyle": sql.Literal("iso_8601")}
     settings |= {"extra_float_digits": sql.Literal(1)}
     return [sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()]

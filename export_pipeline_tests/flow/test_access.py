@@ -1,0 +1,123 @@
+"""Who may have what: every role against every dataset, own and others' campaigns and exports, at every verb."""
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from export_pipeline.embedded.sample import USERS, sample_id
+from export_pipeline.flow import manage
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.request import file_request
+from export_pipeline.model.access import SERVICE
+from export_pipeline.model.errors import Forbidden, NotFound, Rejected
+from export_pipeline.model.job import ExportRequest, Status
+
+#: One campaign of each owner (they take turns, month by month).
+OWN = {
+    "manager@example.com": "2008-05",
+    "operator@example.com": "2008-06",
+    "manager2@example.com": "2008-07",
+    "operator2@example.com": "2008-08",
+}
+#: What each role gets of its own and of others' campaigns.
+ALLOWED = {
+    ("campaign_results", "operator"): "own",
+    ("campaign_results", "campaign_manager"): "own",
+    ("campaign_results", "admin"): "all",
+    ("survey_outcomes", "campaign_manager"): "own",
+    ("survey_outcomes", "admin"): "all",
+}
+
+
+@pytest.mark.parametrize("dataset", ["campaign_results", "survey_outcomes"])
+@pytest.mark.parametrize("email", sorted(USERS))
+@pytest.mark.parametrize("whose", ["own", "other"])
+def test_request_when_asked_by_each_role_then_as_the_table_says(
+    engine: Engine, asked: ExportRequest, dataset: str, email: str, whose: str
+) -> None:
+    month = OWN.get(email, "2008-05") if whose == "own" else next(m for e, m in OWN.items() if e != email)
+    request = replace(asked, dataset=dataset, requested_by=email, filters={"campaign_id": sample_id("campaign", month)})
+    scope = ALLOWED.get((dataset, USERS[email]))
+    if scope == "all" or (scope == "own" and whose == "own"):
+        assert file_request(engine, request).requester_id == sample_id("user", email)
+        return
+    with pytest.raises(Forbidden):
+        file_request(engine, request)
+    refusal = engine.audit.latest(1)[0].event
+    assert (refusal.action.value, refusal.actor, refusal.dataset) == ("refusal", email, dataset)
+
+
+@pytest.mark.parametrize(
+    ("email", "error"),
+    [("", Forbidden), ("nobody@example.com", Forbidden), (SERVICE.email, Forbidden), ("ADMIN@EXAMPLE.COM", None)],
+)
+def test_request_when_the_person_is_unknown_then_refused(
+    engine: Engine, asked: ExportRequest, email: str, error: type[Exception] | None
+) -> None:
+    request = replace(asked, requested_by=email)
+    if error is None:
+        assert file_request(engine, request).requester_id == sample_id("user", "admin@example.com")
+    else:
+        with pytest.raises(error):
+            file_request(engine, request)
+
+
+def test_request_when_the_campaign_is_unknown_then_not_found(engine: Engine, asked: ExportRequest) -> None:
+    for email in ("admin@example.com", "manager@example.com"):
+        with pytest.raises(NotFound, match="there is no campaign"):
+            file_request(
+                engine, replace(asked, requested_by=email, filters={"campaign_id": sample_id("campaign", "none")})
+            )
+
+
+@pytest.mark.parametrize("verb", [manage.show_export, manage.issue_link, manage.cancel_export, manage.retry_export])
+def test_verb_when_the_export_is_someone_elses_then_forbidden_and_unknown_then_not_found(
+    engine: Engine, asked: ExportRequest, verb: object
+) -> None:
+    job = file_request(engine, asked)
+    with pytest.raises(Forbidden):
+        verb(engine, "manager@example.com", job.id)  # type: ignore[operator]
+    with pytest.raises(NotFound):
+        verb(engine, "manager@example.com", sample_id("export", "none"))  # type: ignore[operator]
+    with pytest.raises(NotFound):
+        verb(engine, "manager@example.com", "no-id")  # type: ignore[operator]
+    with pytest.raises(Forbidden):
+        verb(engine, "", job.id)  # type: ignore[operator]
+
+
+def test_list_when_asked_then_own_exports_and_all_for_an_administrator(engine: Engine, asked: ExportRequest) -> None:
+    own = replace(asked, requested_by="manager@example.com", filters={"campaign_id": sample_id("campaign", "2008-05")})
+    mine, theirs = file_request(engine, own), file_request(engine, asked)
+    assert [job.id for job in manage.list_exports(engine, "manager@example.com")] == [mine.id]
+    assert {job.id for job in manage.list_exports(engine, "admin@example.com")} == {mine.id, theirs.id}
+    assert manage.list_exports(engine, "operator@example.com") == []
+
+
+def test_run_when_the_role_was_lost_since_then_forbidden_and_nothing_read(
+    engine: Engine, asked: ExportRequest, source: psycopg.Connection
+) -> None:
+    request = replace(
+        asked, requested_by="operator@example.com", filters={"campaign_id": sample_id("campaign", "2008-06")}
+    )
+    job = file_request(engine, request)
+    source.execute("UPDATE users SET role = 'analyst' WHERE email = 'operator@example.com'")
+    try:
+        with pytest.raises(Forbidden, match="the role analyst may not export campaign_results"):
+            run_export(engine, job)
+    finally:
+        source.execute("UPDATE users SET role = 'operator' WHERE email = 'operator@example.com'")
+    ended = engine.jobs.get(job.id)
+    assert ended is not None and (ended.status, ended.error_kind, ended.rows_done) == (Status.FAILED, "forbidden", 0)
+
+
+def test_link_when_the_export_has_no_file_then_told_why(engine: Engine, asked: ExportRequest) -> None:
+    job = file_request(engine, asked)
+    with pytest.raises(Rejected, match="is pending: there is no file yet"):
+        manage.issue_link(engine, asked.requested_by, job.id)
+    manage.cancel_export(engine, asked.requested_by, job.id)
+    with pytest.raises(Rejected, match="was cancelled: there is no file"):
+        manage.issue_link(engine, asked.requested_by, job.id)
+    again = manage.retry_export(engine, asked.requested_by, job.id)
+    assert (again.id, again.status, again.attempt) == (job.id, Status.PENDING, 2)

@@ -1,0 +1,155 @@
+"""What happens to exports whose worker died, and to exports whose time is up."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from export_pipeline.embedded.s3 import S3
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.manage import issue_link
+from export_pipeline.flow.publish import attempt_prefix, publish_manifest
+from export_pipeline.flow.request import file_request
+from export_pipeline.flow.retention import run_retention
+from export_pipeline.flow.sweep import sweep
+from export_pipeline.model.errors import Rejected, Superseded
+from export_pipeline.model.job import ExportRequest, Outcome, Status
+from export_pipeline_tests.flow.conftest import assert_nothing_left
+from export_pipeline_tests.flow.test_faults import in_background, row, wait_until_writing
+
+Large = tuple[Engine, ExportRequest]
+
+#: Runs the export whose settings and id come in, in a process that can be killed.
+WORKER = """
+import json, sys
+from export_pipeline.flow.export import run_export
+from export_pipeline.services import open_services
+from export_pipeline.settings import load_settings
+asked = json.load(sys.stdin)
+with open_services(load_settings(**asked["settings"])) as engine:
+    run_export(engine, engine.jobs.get(asked["id"]))
+"""
+
+
+def settings_by_name(engine: Engine) -> dict[str, str]:
+    settings = engine.settings
+    found = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if value is not None:
+            found[str(field.alias)] = str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+    return found
+
+
+def test_worker_when_killed_then_the_sweep_gives_the_next_attempt_and_cleans(large: Large, s3_server: S3) -> None:
+    engine, request = large
+    job = file_request(engine, request)
+    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, text=True)
+    assert worker.stdin is not None
+    json.dump({"settings": settings_by_name(engine), "id": job.id}, worker.stdin)
+    worker.stdin.close()
+    wait_until_writing(engine, job)
+    worker.kill()
+    worker.wait()
+    assert not sweep(engine).tried_again, "given up before it was silent for long enough"
+    until = time.monotonic() + 15
+    while row(engine, job).status is Status.PROCESSING and time.monotonic() < until:
+        sweep(engine)
+        time.sleep(0.2)
+    waiting = row(engine, job)
+    assert (waiting.status, waiting.attempt) == (Status.PENDING, 2)
+    sweep(engine)
+    assert_nothing_left(engine, s3_server)
+    done = run_export(engine, waiting)
+    assert (done.status, done.rows) == (Status.COMPLETED, 150_000)
+
+
+def test_worker_when_it_died_too_often_then_failed(engine: Engine, asked: ExportRequest) -> None:
+    job = file_request(engine, asked)
+    last = replace(engine, settings=engine.settings.model_copy(update={"max_attempts": 1, "dead_after_seconds": 0.2}))
+    engine.jobs.claim(job.id, 1, run_id=None, prefix=attempt_prefix("exports", job))
+    time.sleep(0.4)
+    assert sweep(last).failed == [job.id]
+    assert "the worker died 1 times" in str(row(engine, job).error)
+
+
+def test_worker_when_it_died_after_the_manifest_then_the_sweep_completes_the_row(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    done = run_export(engine, file_request(engine, asked))
+    job = file_request(engine, asked)
+    prefix = attempt_prefix("exports", job)
+    engine.jobs.claim(job.id, 1, run_id=None, prefix=prefix)
+    engine.jobs.publish(job.id, 1, Outcome(files=done.files, snapshot_at=datetime.now(UTC)))
+    publish_manifest(engine.destination("s3"), prefix, b"{}")
+    hasty = replace(engine, settings=engine.settings.model_copy(update={"dead_after_seconds": 0.2}))
+    time.sleep(0.4)
+    assert sweep(hasty).completed == [job.id]
+    completed = row(engine, job)
+    assert (completed.status, completed.files, completed.phase) == (Status.COMPLETED, done.files, None)
+    assert engine.leftovers.list() == []
+
+
+def test_attempt_when_superseded_then_it_publishes_nothing_and_cleans_up(large: Large, s3_server: S3) -> None:
+    engine, request = large
+    job = file_request(engine, request)
+    thread, raised = in_background(engine, job)
+    wait_until_writing(engine, job, rows=0)
+    engine.jobs.try_again(job.id, 1, message="given up", not_before=datetime.now(UTC))
+    thread.join(15)
+    assert [type(error) for error in raised] == [Superseded]
+    assert (row(engine, job).status, row(engine, job).attempt) == (Status.PENDING, 2)
+    assert_nothing_left(engine, s3_server)
+
+
+def test_retention_when_an_export_is_overdue_then_files_go_and_the_row_stays(
+    engine: Engine, asked: ExportRequest, s3_server: S3
+) -> None:
+    past = replace(engine, settings=engine.settings.model_copy(update={"ttl_days": 0}))
+    old = run_export(past, file_request(past, asked))
+    kept = run_export(engine, file_request(engine, asked))
+    preview = run_retention(engine, dry_run=True)
+    assert (preview.expired, row(engine, old).status) == ([old.id], Status.COMPLETED)
+    report = run_retention(engine)
+    assert (report.expired, report.errors) == ([old.id], [])
+    assert row(engine, old).status is Status.EXPIRED
+    left = {item.key for item in engine.destination("s3").list("exports/")}
+    folder = kept.files[0].key.rpartition("/")[0]
+    assert left == {kept.files[0].key, f"{folder}/manifest.json"}
+    with pytest.raises(Rejected, match="has expired and its files were deleted"):
+        issue_link(engine, asked.requested_by, old.id)
+    assert [entry.event.action.value for entry in engine.audit.of(old.id)][-1] == "expiry"
+    assert run_retention(engine).expired == []
+
+
+def test_retention_when_an_upload_is_stale_then_it_is_aborted(
+    engine: Engine, s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = s3_server.client()
+    bucket = engine.settings.s3_bucket_name
+    client.create_multipart_upload(Bucket=bucket, Key="exports/campaign_results/x")
+    client.create_multipart_upload(Bucket=bucket, Key="theirs/x")
+    assert run_retention(engine).aborted_uploads == []
+    monkeypatch.setattr("export_pipeline.flow.retention._STALE_UPLOAD", timedelta(0))
+    assert run_retention(engine).aborted_uploads == ["exports/campaign_results/x"]
+    left = [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    assert left == ["theirs/x"]
+
+
+def test_lifecycle_when_ensured_then_ours_is_set_and_others_stay(engine: Engine, s3_server: S3) -> None:
+    client = s3_server.client()
+    bucket = engine.settings.s3_bucket_name
+    theirs = {"ID": "theirs", "Filter": {"Prefix": "theirs/"}, "Status": "Enabled", "Expiration": {"Days": 3}}
+    client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [theirs]})
+    for _ in range(2):
+        run_retention(engine)
+    rules = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert {(rule["Filter"]["Prefix"], rule["Expiration"]["Days"]) for rule in rules} == {
+        ("theirs/", 3),
+        ("exports/", 31),
+    }
