@@ -1,12 +1,15 @@
 """A folder on this machine, or one that is mounted here. Files are staged beside their final name and renamed."""
 
+import contextlib
+import errno
+import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from export_pipeline.model.destination import DestinationType, Stored
 from export_pipeline.model.errors import Broken, Rejected
@@ -27,9 +30,9 @@ class LocalFolder:
     def check(self) -> None:
         """Creates the folder. Raises Broken where it cannot be written to."""
         with _told(self.root):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folders(self.root)
             if not os.access(self.root, os.W_OK | os.X_OK):
-                raise PermissionError(13, "Permission denied")
+                raise PermissionError(errno.EACCES, "Permission denied")
 
     @contextmanager
     def open(self, key: str, *, media_type: str, filename: str, estimated_bytes: int = 0) -> Iterator[BinaryIO]:
@@ -45,29 +48,34 @@ class LocalFolder:
         staged = target.with_name(target.name + _PART)
         try:
             with _told(self.root):
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
-                    yield file
-                    file.flush()
+                _make_folders(target.parent)
+                descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with io.FileIO(descriptor, "wb") as file:
+                yield cast(BinaryIO, _Writer(file, self.root))
+                with _told(self.root):
                     os.fsync(file.fileno())
+            with _told(self.root):
                 staged.replace(target)
                 _sync_folder(target.parent)
         except BaseException:
-            staged.unlink(missing_ok=True)
+            # What fails now is not what is wrong.
+            with contextlib.suppress(OSError):
+                staged.unlink()
             self._remove_empty(target.parent)
             raise
 
     def stat(self, key: str) -> Stored | None:
         """See `Destination.stat`."""
-        try:
-            found = self._path(key).stat()
-        except FileNotFoundError:
-            return None
+        path = self._path(key)
+        with _told(self.root):
+            if not path.is_file():
+                return None
+            found = path.stat()
         return Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def read(self, key: str) -> Iterator[bytes]:
         """See `Destination.read`."""
-        with _told(self.root), self._path(key).open("rb") as file:
+        with _told(self.root), self._existing(key).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
@@ -75,39 +83,48 @@ class LocalFolder:
         """See `Destination.confirm`: the file is on this disk; it is read again."""
         import hashlib
 
-        with _told(self.root), self._path(key).open("rb") as file:
+        with _told(self.root), self._existing(key).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256:
-            raise Broken(f"the file that was written to {self.root} is not what is there now; check the disk")
+            size = file.tell()
+        if size != bytes or found != sha256:
+            raise Broken(
+                f"the file in {self.root} is not what was written ({size:,} of {bytes:,} bytes, or other contents); "
+                "check the disk"
+            )
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See `Destination.list`."""
-        for path in sorted(self._path(prefix).rglob("*")) if self._path(prefix).is_dir() else []:
-            if path.is_file() and path.suffix != _PART:
-                found = self.stat(path.relative_to(self.root).as_posix())
-                if found is not None:
-                    yield found
+        folder = self._path(prefix) if prefix.strip("/") else self.root
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+            if path.suffix != _PART and (found := self.stat(path.relative_to(self.root).as_posix())) is not None:
+                yield found
 
     def clean(self, prefix: str) -> int:
-        """See `Destination.clean`."""
-        folder = self._path(prefix)
-        if folder == self.root or not folder.is_dir():
-            return 0
-        count = sum(1 for path in folder.rglob("*") if path.is_file())
+        """See `Destination.clean`. Folders that are empty then go too."""
+        path = self._path(prefix)
+        staged = path.with_name(path.name + _PART)
         with _told(self.root):
-            shutil.rmtree(folder)
-        self._remove_empty(folder.parent)
-        return count
+            gone = [item for item in (path, staged) if item.is_file()]
+            for item in gone:
+                item.unlink(missing_ok=True)
+            if path.is_dir():
+                gone += [item for item in path.rglob("*") if not item.is_dir()]
+                shutil.rmtree(path)
+        self._remove_empty(path.parent)
+        return len(gone)
 
     def abort_stale_uploads(self, older_than: timedelta, *, dry_run: bool = False) -> Sequence[str]:
         """Removes staged files that a crash left."""
         before = (datetime.now(UTC) - older_than).timestamp()
         stale = []
-        for path in self.root.rglob(f"*{_PART}") if self.root.is_dir() else []:
-            if path.stat().st_mtime < before:
-                stale.append(path.relative_to(self.root).as_posix())
-                if not dry_run:
-                    path.unlink(missing_ok=True)
+        with _told(self.root):
+            for path in self.root.rglob(f"*{_PART}") if self.root.is_dir() else []:
+                # One that is gone by now was renamed by its own worker.
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before:
+                        stale.append(path.relative_to(self.root).as_posix())
+                        if not dry_run:
+                            path.unlink()
         return stale
 
     def ensure_lifecycle(self, days: int) -> None:
@@ -130,10 +147,16 @@ class LocalFolder:
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
         if not parts or key.startswith("/") or ".." in parts:
-            raise Broken(f"the key {key!r} would leave the folder")
+            raise Broken(f"the key {key!r} names nothing in the folder; keys are relative and have no '..'")
         path = self.root.joinpath(*parts)
-        if not path.parent.resolve().is_relative_to(self.root.resolve()):
-            raise Broken(f"the key {key!r} leads out of the folder by a link")
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise Broken(f"the key {key!r} leads out of the folder by a link; remove the link")
+        return path
+
+    def _existing(self, key: str) -> Path:
+        path = self._path(key)
+        if not path.is_file():
+            raise Broken(f"the file is not, or no longer, in {self.root}")
         return path
 
     def _remove_empty(self, folder: Path) -> None:
@@ -160,12 +183,37 @@ DESTINATION = DestinationType(
 )
 
 
+class _Writer:
+    """Tells the disk's errors from everybody else's while a file is being written."""
+
+    def __init__(self, file: io.FileIO, root: Path) -> None:
+        self._file = file
+        self._root = root
+
+    def write(self, data: Any) -> int:
+        """Writes all of `data`, any object with the buffer protocol. Raises Broken."""
+        left = view = memoryview(data).cast("B")
+        with _told(self._root):
+            while left:
+                left = left[self._file.write(left) :]
+        return len(view)
+
+
 @contextmanager
 def _told(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Broken(f"{root} is full; free some space or set EXPORT_DIRECTORY to another folder") from error
         raise Broken(f"{root} cannot be used: {error.strerror or error}; check EXPORT_DIRECTORY") from error
+
+
+def _make_folders(folder: Path) -> None:
+    """Ours alone, those in between too, which `mkdir(parents=True)` would open to everybody."""
+    for path in (*reversed(folder.parents), folder):
+        if not path.is_dir():
+            path.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
