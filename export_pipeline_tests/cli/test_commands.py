@@ -1,0 +1,218 @@
+"""The command line as its user runs it: what it prints, its exit codes, and what it never prints."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export_pipeline.embedded.postgres import Postgres
+from export_pipeline.embedded.sample import LAST_CAMPAIGN, load_sample, sample_id
+from export_pipeline.settings import Settings
+from export_pipeline_tests.conftest import fresh_database
+
+ADMIN = ("--as", "admin@example.com")
+EXPORT = ("export", "campaign_results", "--filter", f"campaign_id={LAST_CAMPAIGN}")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
+    """The settings as environment variables."""
+    found = {**os.environ, "EXPORT_STATE_DIRECTORY": str(tmp_path / "state"), "COLUMNS": "200"}
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if value is not None:
+            found[str(field.alias)] = str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+    return found
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """Runs the command, and checks that nothing secret is in what it prints."""
+
+    def command(*arguments: str, **changes: str | None) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [sys.executable, "-c", "from export_pipeline.cli.main import main; main()", *arguments],
+            env={name: value for name, value in {**environment, **changes}.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        for name in ("AWS_SECRET_ACCESS_KEY", "DATABASE_URL"):
+            assert environment[name] not in done.stdout + done.stderr
+        return done
+
+    assert command("migrate", "up").returncode == 0
+    return command
+
+
+def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_export_when_direct_then_one_json_object_with_all_that_is_promised(run: Run) -> None:
+    for form in ("csv", "parquet", "xlsx"):
+        done = run(*EXPORT, "--format", form, *ADMIN, "--direct", "--json")
+        assert done.returncode == 0, done.stderr
+        found = document(done)
+        promised = {"id", "dataset", "status", "format", "rows", "files", "link", "link_expires_at", "requested_by"}
+        assert promised | {"started_at", "completed_at", "dagster_run_id"} <= set(found)
+        assert (found["status"], found["format"], found["dagster_run_id"]) == ("completed", form, None)
+        (file,) = found["files"]
+        assert set(file) == {"url", "bytes", "sha256", "rows"}
+        assert file["url"].startswith("s3://")
+        assert found["link"].startswith("http")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("export", "nothing", *ADMIN), 2, "there is no dataset 'nothing'"),
+        (("export", "campaign_results", *ADMIN), 2, "needs the filter campaign_id"),
+        ((*EXPORT, "--filter", "colour=red", *ADMIN), 2, "no filter 'colour'"),
+        ((*EXPORT, "--filter", "colour", *ADMIN), 2, "is not of the form NAME=VALUE"),
+        ((*EXPORT, "--direct", "--no-wait", *ADMIN), 2, "goes with neither"),
+        ((*EXPORT, "--at", "soon", *ADMIN), 2, "is not a moment"),
+        (EXPORT, 2, "Missing option '--as'"),
+        ((*EXPORT, "--as", "analyst@example.com"), 3, "the role analyst may not export"),
+        ((*EXPORT, "--as", "manager@example.com"), 3, "is not yours"),
+        ((*EXPORT, "--as", "nobody@example.com"), 3, "is not a user"),
+        (("export", "campaign_results", "--filter", f"campaign_id={sample_id('x', 1)}", *ADMIN), 4, "no campaign"),
+        (("show", sample_id("x", 2), *ADMIN), 4, "there is no export"),
+        (("link", "no-id", *ADMIN), 4, "there is no export"),
+        (("datasets", "nothing"), 2, "there is no dataset 'nothing'"),
+    ],
+)
+def test_command_when_refused_then_one_sentence_and_the_code(
+    run: Run, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert told in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stderr
+
+
+def test_export_when_it_fails_then_code_five_and_the_row_says_why(run: Run) -> None:
+    done = run(*EXPORT, *ADMIN, "--direct", "--json", S3_BUCKET_NAME="no-such-bucket", EXPORT_MAX_ATTEMPTS="1")
+    assert done.returncode == 5, done.stdout + done.stderr
+    found = document(done)
+    assert (found["status"], found["files"]) == ("failed", [])
+    assert "no-such-bucket" in found["error"]
+
+
+def test_life_when_filed_cancelled_and_tried_again_then_the_same_row(run: Run) -> None:
+    filed = document(run(*EXPORT, *ADMIN, "--no-wait", "--json"))
+    assert filed["status"] == "pending"
+    shown = run("show", filed["id"], *ADMIN)
+    assert "pending" in shown.stdout
+    cancelled = run("cancel", filed["id"], *ADMIN, "--json")
+    assert (cancelled.returncode, document(cancelled)["status"]) == (0, "cancelled")
+    again = document(run("retry", filed["id"], *ADMIN, "--direct", "--json"))
+    assert (again["id"], again["status"], again["attempt"]) == (filed["id"], "completed", 2)
+    link = document(run("link", filed["id"], *ADMIN, "--json"))
+    assert link["link"].startswith("http") and link["link_expires_at"]
+    listed = document(run("list", *ADMIN, "--json"))
+    assert [item["id"] for item in listed["exports"]] == [filed["id"]]
+    assert filed["id"] in run("list", *ADMIN).stdout
+    plan = document(run("retention", "run", "--dry-run", "--json"))
+    assert (plan["dry_run"], plan["expired"]) == (True, [])
+    later = document(run(*EXPORT, *ADMIN, "--at", "2199-01-01T00:00:00Z", "--json"))
+    assert (later["status"], later["not_before"]) == ("pending", "2199-01-01T00:00:00+00:00")
+
+
+def test_settings_when_missing_or_wrong_then_one_sentence_that_names_them(run: Run) -> None:
+    missing = run("list", *ADMIN, DATABASE_URL=None)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "DATABASE_URL is not set" in missing.stderr
+    wrong = run("list", *ADMIN, EXPORT_MAX_RECORDS="many")
+    assert wrong.returncode == 2
+    assert "EXPORT_MAX_RECORDS is wrong" in wrong.stderr
+    scheme = run("list", *ADMIN, DATABASE_URL="mysql://root:hidden@127.0.0.1/db")
+    assert "DATABASE_URL is wrong" in scheme.stderr
+    assert "hidden" not in scheme.stderr
+    bucket = run(*EXPORT, *ADMIN, "--direct", S3_BUCKET_NAME=None)
+    assert bucket.returncode == 2
+    assert "set S3_BUCKET_NAME" in bucket.stderr
+    driver = run("list", *ADMIN, "--json", DATABASE_URL=None, EXPORT_MAX_RECORDS="5")
+    assert document(driver)["error_kind"] == "invalid"
+
+
+def test_migrate_when_up_down_up_then_the_status_follows(run: Run) -> None:
+    assert document(run("migrate", "status", "--json"))["up_to_date"] is True
+    assert document(run("migrate", "down", "--yes", "--json"))["current"] is None
+    told = run("list", *ADMIN)
+    assert told.returncode == 5
+    assert "migrate up" in told.stderr
+    assert document(run("migrate", "up", "--json"))["up_to_date"] is True
+
+
+def test_datasets_when_listed_then_columns_filters_and_access(run: Run) -> None:
+    names = [item["name"] for item in document(run("datasets", "--json"))["datasets"]]
+    assert names == ["campaign_results", "survey_outcomes"]
+    shown = run("datasets", "survey_outcomes", DATABASE_URL=None).stdout
+    assert "q3_answer" in shown and "campaign_manager (own)" in shown and "date_from" in shown
+
+
+def test_sample_when_loaded_with_contacts_then_told_what(run: Run, postgres_server: Postgres) -> None:
+    with fresh_database(postgres_server) as url:
+        found = document(run("sample", "load", "--contacts", "200", "--json", EXPORT_SOURCE_URL=url))
+    assert (found["contacts"], found["calls"], found["owner"]) == (200, 180, "manager@example.com")
+
+
+OWN_DATASET = """
+from export_pipeline.model.access import Role, Scope
+from export_pipeline.model.dataset import INTEGER, TEXT, Column, Dataset, Filter, Owner, decimal
+
+DATASET = Dataset(
+    name="orders",
+    title="Orders",
+    description="Orders of a shop.",
+    source="shop.orders AS o JOIN shop.customers AS c ON c.id = o.customer",
+    order_by="o.id",
+    columns=(
+        Column("order", INTEGER, "o.id", "The order."),
+        Column("customer", TEXT, "c.name", "Who ordered."),
+        Column("total", decimal(20, 2), "o.total", "The sum."),
+    ),
+    filters=(Filter("shop_id", INTEGER, "o.shop = {value}", "The shop.", required=True),),
+    owner=Owner("shop_id", "SELECT owner FROM shop.shops WHERE id = {value}", "shop"),
+    access={Role.OPERATOR: Scope.OWN},
+)
+"""
+
+
+def test_dataset_when_it_is_the_users_own_over_other_tables_then_it_works_like_ours(
+    run: Run, postgres_server: Postgres, tmp_path: Path
+) -> None:
+    import psycopg
+    from pydantic import SecretStr
+
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    (folder / "orders.py").write_text(OWN_DATASET)
+    with fresh_database(postgres_server) as url:
+        load_sample(SecretStr(url))
+        operator = sample_id("user", "operator@example.com")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE SCHEMA shop")
+            connection.execute("CREATE TABLE shop.shops (id int, owner text)")
+            connection.execute("CREATE TABLE shop.customers (id int, name varchar(20))")
+            connection.execute("CREATE TABLE shop.orders (id int, shop int, customer int, total numeric)")
+            connection.execute("INSERT INTO shop.shops VALUES (1, %s), (2, 'somebody')", (operator,))
+            connection.execute("INSERT INTO shop.customers VALUES (1, 'Zoë; \"Z\"')")
+            connection.execute("INSERT INTO shop.orders VALUES (7, 1, 1, 12.5), (8, 2, 1, 1)")
+        places = {"EXPORT_SOURCE_URL": url, "EXPORT_DATASETS_PATH": str(folder)}
+        ask = ("export", "orders", "--as", "operator@example.com", "--destination", "local", "--option", "profile=raw")
+        mine = run(*ask, "--filter", "shop_id=1", "--direct", "--json", **places)
+        assert mine.returncode == 0, mine.stdout + mine.stderr
+        path = Path(document(mine)["files"][0]["url"].removeprefix("file://"))
+        assert path.read_text() == 'order,customer,total\n7,"Zoë; ""Z""",12.50\n'
+        assert run(*ask, "--filter", "shop_id=2", "--direct", **places).returncode == 3
+        assert run(*ask, "--filter", "shop_id=3", "--direct", **places).returncode == 4
