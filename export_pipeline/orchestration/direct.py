@@ -1,6 +1,10 @@
-"""Tells Dagster about an export that ran outside it (`export --direct`), as an event without a run."""
+"""Tells Dagster about an export that ran outside it (`export --direct`), as an event without a run.
+
+A program of its own: `python -m export_pipeline.orchestration.direct ID`.
+"""
 
 import logging
+import sys
 import warnings
 
 import dagster as dg
@@ -8,6 +12,7 @@ import dagster as dg
 from export_pipeline.model.job import ExportJob
 from export_pipeline.orchestration.local import prepare_home
 from export_pipeline.orchestration.reporting import export_asset_key, job_metadata
+from export_pipeline.services import open_services
 from export_pipeline.settings import state_folder
 
 logger = logging.getLogger(__name__)
@@ -40,3 +45,15 @@ def _instance() -> dg.DagsterInstance:
     if not (home / "dagster.yaml").exists():
         prepare_home(home)
     return dg.DagsterInstance.from_config(str(home))
+
+
+def main() -> None:
+    """Reports the export whose id is the argument."""
+    with open_services() as engine:
+        job = engine.jobs.get(sys.argv[1])
+    if job is not None:
+        report_materialization(job)
+
+
+if __name__ == "__main__":
+    main()
