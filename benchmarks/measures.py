@@ -194,7 +194,7 @@ def _seconds(runs: list[Run]) -> float:
 
 
 def _own_seconds(runs: list[Run]) -> float:
-    """From the first look at the source to the published, verified file: the command without its start and its words."""
+    """From the first look at the source to the published, verified file: the command without its start."""
     return median(_between(json.loads(item.output), "started_at", "completed_at") for item in runs)
 
 

@@ -1,4 +1,4 @@
-"""What every destination must do, whichever it is: a new file in `destinations/` is tested from the moment it exists."""
+"""What every destination must do, whichever it is: a new file in `destinations/` is tested at once."""
 
 import hashlib
 import threading
