@@ -36,8 +36,10 @@ demo: .venv/runtime.stamp
 up: .venv/runtime.stamp
 	@$(BIN)/export-pipeline up $(ARGS)
 
+# A folder of the run's own: pytest's usual one is tidied up by whichever run comes next.
 test: check
-	$(BIN)/python -m pytest --cov=export_pipeline $(ARGS)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python -m pytest --basetemp="$$folder/pytest" --cov=export_pipeline $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -55,23 +55,11 @@ def sample() -> None:
 def load(contacts: int | None, owner: str | None, as_json: bool) -> None:
     """Load the sample campaigns (once); with --contacts, add one more campaign."""
     source = load_settings().source
-    load_sample(source)
-    if contacts is None:
-        if as_json:
-            print_json({"loaded": True})
-        else:
-            console.print("The sample campaigns are loaded.")
-        return
-    campaign = load_contacts(source, contacts, **({"owner": owner} if owner else {}))
+    campaign = load_sample(source)
+    if contacts is not None:
+        campaign = load_contacts(source, contacts, **({"owner": owner} if owner else {}))
     if as_json:
-        print_json(
-            {
-                "campaign_id": campaign.campaign_id,
-                "owner": campaign.owner,
-                "contacts": campaign.contacts,
-                "calls": campaign.calls,
-            }
-        )
+        print_json(vars(campaign))
     else:
         console.print(
             f"campaign {campaign.campaign_id} of {campaign.owner}: "

@@ -62,17 +62,18 @@ SHOWN_OWNER = _OWNERS[0]
 LAST_CAMPAIGN = sample_id("campaign", "2010-11")
 
 
-def load_sample(url: SecretStr) -> None:
-    """Makes the reference tables and loads the sample into them, once. Raises Transient."""
+def load_sample(url: SecretStr) -> SampleCampaign:
+    """Makes the reference tables and loads the sample, once. Returns the campaign to show. Raises Transient."""
     with _connected(url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute((files(__package__) / "schema.sql").read_bytes())
         if connection.execute("SELECT 1 FROM campaigns WHERE id = %s", (LAST_CAMPAIGN,)).fetchone():
-            return
+            return _shown(connection)
         _copy(connection, "users", ("id", "email", "username", "role"), _users())
         _Loader(connection).load()
     with _connected(url) as connection:
         connection.execute("ANALYZE users, campaigns, contacts, calls, survey_answers")
+        return _shown(connection)
 
 
 def load_contacts(url: SecretStr, contacts: int, *, owner: str = "manager@example.com") -> SampleCampaign:
@@ -95,6 +96,18 @@ def load_contacts(url: SecretStr, contacts: int, *, owner: str = "manager@exampl
     with _connected(url) as connection:
         connection.execute("ANALYZE contacts, calls")
     return SampleCampaign(campaign_id, owner, contacts, calls)
+
+
+def _shown(connection: "psycopg.Connection[Any]") -> SampleCampaign:
+    found = connection.execute(
+        """
+        SELECT count(DISTINCT contact.id), count(call.id)
+        FROM contacts AS contact LEFT JOIN calls AS call ON call.contact_id = contact.id WHERE campaign_id = %s
+        """,
+        (SHOWN_CAMPAIGN,),
+    ).fetchone()
+    assert found is not None
+    return SampleCampaign(SHOWN_CAMPAIGN, SHOWN_OWNER, found[0], found[1])
 
 
 class _Loader:
