@@ -73,7 +73,7 @@ def run_to_the_end(engine: Engine, job: ExportJob, *, observer: Observer = _sile
 
 def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     """One attempt's work, in its thread: from the checked plan to the published manifest."""
-    Thread(target=_import_engines, name="import", daemon=True).start()
+    limit_polars_buffers()
     plan = make_plan(engine, job.request)
     reauthorize(engine, job, plan, SERVICE if job.request.recurring else None)
     destination = engine.destination(job.request.destination)
@@ -101,13 +101,6 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     engine.jobs.publish(job.id, job.attempt, outcome)
     publish_manifest(destination, prefix, manifest(job, plan, outcome))
     return outcome
-
-
-def _import_engines() -> None:
-    """Loads what a writer needs, while the source is still planning and sorting."""
-    limit_polars_buffers()
-    import obstore  # noqa: F401
-    import polars  # noqa: F401
 
 
 def expiry(engine: Engine, job: ExportJob) -> datetime:
