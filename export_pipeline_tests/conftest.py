@@ -85,11 +85,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture
-def bucket(s3_server: S3) -> str:
-    """A fresh, private bucket."""
+def bucket(s3_server: S3) -> Iterator[str]:
+    """A fresh, private bucket. It goes with all that is in it: the server has volumes for some dozens of buckets only."""
     name = f"test-{uuid.uuid4().hex[:16]}"
     s3_server.create_bucket(name)
-    return name
+    yield name
+    s3_server.client().delete_bucket(Bucket=name)
 
 
 @pytest.fixture

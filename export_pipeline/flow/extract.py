@@ -129,6 +129,8 @@ def translated_errors(attempt: Attempt) -> Iterator[None]:
             raise Transient(
                 "the source database cannot be reached or went away; check that it is up and EXPORT_SOURCE_URL"
             ) from error
+        if state == "55P03" or "lock timeout" in text:
+            raise Transient("a table of the source is locked, perhaps by a migration") from error
         if state == "57014" or "timeout" in text:
             raise Broken(
                 "the source database stopped the query; narrow the export, or raise EXPORT_SNAPSHOT_SECONDS"

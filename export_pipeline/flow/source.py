@@ -86,6 +86,9 @@ def session_settings(server_version: int, snapshot_seconds: int) -> list[sql.Com
     settings = {"statement_timeout": limit, "idle_in_transaction_session_timeout": limit}
     if server_version >= 170000:
         settings["transaction_timeout"] = limit
+    # A snapshot has two connections. Somebody who waits to change a table that the first has looked at would hold up
+    # the second for ever, and PostgreSQL sees no deadlock, as the first waits for us.
+    settings["lock_timeout"] = sql.Literal("10s")
     # A worker that was killed hangs up without a word: its query should not run on for nobody.
     settings["client_connection_check_interval"] = sql.Literal("5s")
     settings |= {"timezone": sql.Literal("UTC"), "intervalstyle": sql.Literal("iso_8601")}
@@ -105,7 +108,9 @@ def translated_errors() -> Iterator[None]:
 def translate(error: psycopg.Error) -> ExportError:
     """Our error for one of the driver's."""
     state = error.sqlstate or ""
-    # Class 08: connection; 40: serialization, deadlock; 53: resources; 57P: shutdown, crash; 55P03: lock not available.
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return Transient("a table of the source is locked, perhaps by a migration")
+    # Class 08: connection; 40: serialization, deadlock; 53: resources; 57P: shutdown, crash.
     if isinstance(error, psycopg.OperationalError) and (
         not state or state[:2] in ("08", "40", "53") or state[:3] == "57P"
     ):
