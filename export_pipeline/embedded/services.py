@@ -6,13 +6,13 @@ and kept.
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from export_pipeline.embedded.postgres import Postgres
+from export_pipeline.embedded.private_file import write_private
 from export_pipeline.embedded.processes import Process, free_ports, is_free, reap
 from export_pipeline.embedded.s3 import PORTS, S3
 from export_pipeline.model.errors import Broken
@@ -21,17 +21,20 @@ BUCKET = "exports"
 
 
 def start(state: Path, *, owned: bool = False) -> dict[str, Any]:
-    """Starts what does not run yet and returns how to reach it. Raises Broken."""
+    """Starts what does not run yet and returns how to reach it; where one fails, both are as before. Raises Broken."""
     with _locked(state):
-        known = _read(state)
-        running = _running(known)
+        running = _running(_read(state))
         postgres, s3 = _servers(state, running)
         processes = dict(running)
-        if "postgres" not in running:
-            processes["postgres"] = postgres.start(owned=owned)
-        if "s3" not in running:
-            processes["s3"] = s3.start(owned=owned)
-        s3.create_bucket(BUCKET)
+        try:
+            if "postgres" not in running:
+                processes["postgres"] = postgres.start(owned=owned)
+            if "s3" not in running:
+                processes["s3"] = s3.start(owned=owned)
+            s3.create_bucket(BUCKET)
+        except BaseException:
+            _stop({name: process for name, process in processes.items() if name not in running})
+            raise
         key_id, secret = s3.keys()
         document = {
             "database_url": postgres.url(),
@@ -41,7 +44,7 @@ def start(state: Path, *, owned: bool = False) -> dict[str, Any]:
             "secret_access_key": secret,
             "processes": {name: vars(process) for name, process in processes.items()},
         }
-        _write(state, document)
+        write_private(_path(state), json.dumps(document, indent=2))
         return document
 
 
@@ -49,10 +52,7 @@ def stop(state: Path, only: frozenset[str] = frozenset({"postgres", "s3"})) -> N
     """Stops those of them that run. Nothing that they have stored is lost."""
     with _locked(state):
         running = _running(_read(state))
-        for name, server in (("s3", S3), ("postgres", Postgres)):
-            if name in running and name in only:
-                server.stop(running[name])
-        reap()
+        _stop({name: process for name, process in running.items() if name in only})
         if set(running) <= only:
             _path(state).unlink(missing_ok=True)
 
@@ -86,6 +86,13 @@ def _servers(state: Path, running: dict[str, Process]) -> tuple[Postgres, S3]:
     return Postgres(state / "postgres", ports["postgres"][0]), S3(state / "s3", ports["s3"])
 
 
+def _stop(processes: dict[str, Process]) -> None:
+    for name, server in (("s3", S3), ("postgres", Postgres)):
+        if name in processes:
+            server.stop(processes[name])
+    reap()
+
+
 def _running(known: dict[str, Any]) -> dict[str, Process]:
     reap()
     found = {name: Process(**process) for name, process in known.get("processes", {}).items()}
@@ -104,14 +111,6 @@ def _read(state: Path) -> dict[str, Any]:
     except ValueError:
         raise Broken(f"{_path(state)} is damaged; stop the services by hand and delete it") from None
     return found
-
-
-def _write(state: Path, document: dict[str, Any]) -> None:
-    """Replaces the file whole: whoever reads it never sees half. It holds keys, so only its owner may read it."""
-    staged = _path(state).with_suffix(".part")
-    with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
-        json.dump(document, file, indent=2)
-    staged.replace(_path(state))
 
 
 @contextmanager
