@@ -79,7 +79,8 @@ def person(number: int) -> Person:
     area = 201 + number // 100 % 780
     return Person(
         name=f"{first} {last}",
-        firm=None if number % 9 == 4 else _FIRMS[number * 5 % len(_FIRMS)],
+        # 11 has no divisor in common with their number: none of them falls to the gaps alone.
+        firm=None if number % 11 == 4 else _FIRMS[number * 5 % len(_FIRMS)],
         phone=f"+1{area}55501{number % 100:02}",
         email=None if number % 5 == 3 else f"contact{number:05}@example.com",
     )

@@ -222,8 +222,9 @@ def test_stale_attempt_when_a_later_one_runs_then_it_can_change_nothing(ledger: 
 
 def test_overdue_and_dead_when_time_has_passed_then_named(ledger: Ledger) -> None:
     completed, running = ledger.completed(), ledger.processing()
-    assert ledger.jobs.overdue(NEXT_WEEK - timedelta(hours=1)) == []
-    assert [job.id for job in ledger.jobs.overdue(NEXT_WEEK)] == [completed.id]
+    assert completed.expires_at is not None
+    assert ledger.jobs.overdue(completed.expires_at - timedelta(seconds=1)) == []
+    assert [job.id for job in ledger.jobs.overdue(completed.expires_at)] == [completed.id]
     assert ledger.jobs.dead(60) == []
     assert [job.id for job in ledger.jobs.dead(0)] == [running.id]
 

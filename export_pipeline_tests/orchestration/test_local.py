@@ -261,7 +261,7 @@ def test_worker_when_killed_then_its_export_gets_the_next_attempt(live: Live) ->
 def test_warm_process_when_killed_then_the_next_run_is_started_all_the_same(live: Live) -> None:
     def warm() -> int:
         """The warm process, once no worker lives: those are forked from it and look the same."""
-        wait_until(lambda: len(descendants(os.getpid(), "orchestration.warm")) == 1, 5)
+        wait_until(lambda: len(descendants(os.getpid(), "orchestration.warm")) == 1, 20)
         return descendants(os.getpid(), "orchestration.warm")[0]
 
     if not descendants(os.getpid(), "orchestration.warm"):

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-_UNAVAILABLE = (
-    b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
+_REASONS = {500: "Internal Server Error", 503: "Slow Down"}
 
 
 @dataclass
 class FaultProxy:
-    """Passes bytes on, until told otherwise. `failing` are texts: a request whose first line holds one is answered 503,
-    `failures` times at the most."""
+    """Passes bytes on, until told otherwise. `failing` are texts: a request whose first line holds one is answered
+    `status`, `failures` times at the most, after `sparing` of them were passed on."""
 
     target: int
     port: int = 0
@@ -25,13 +23,16 @@ class FaultProxy:
     hanging: bool = False
     bytes_per_second: int = 0
     failing: tuple[str, ...] = ()
+    sparing: int = 0
     failures: int = 1_000_000
+    status: int = 503
     failed: int = 0
     _open: set[socket.socket] = field(default_factory=set)
 
     def cut(self) -> None:
         """Closes all connections that are open now."""
         for connection in list(self._open):
+            self._open.discard(connection)
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -54,7 +55,10 @@ class FaultProxy:
                     self._open -= {client, server}
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        while True:
+        while client in self._open:
+            if self.hanging:
+                time.sleep(0.05)
+                continue
             readable, _, _ = select.select([client, server], [], [], 0.1)
             if self.hanging:
                 continue
@@ -64,15 +68,24 @@ class FaultProxy:
                     return
                 if source is client and self._fails(data):
                     self.failed += 1
-                    client.sendall(_UNAVAILABLE)
+                    client.sendall(self._answer())
                     return
                 if self.bytes_per_second:
                     time.sleep(len(data) / self.bytes_per_second)
                 (server if source is client else client).sendall(data)
 
+    def _answer(self) -> bytes:
+        head = (f"HTTP/1.1 {self.status} {_REASONS[self.status]}", "Content-Type: application/xml", "Content-Length: 0")
+        return "\r\n".join((*head, "Connection: close", "", "")).encode()
+
     def _fails(self, data: bytes) -> bool:
         line = data.partition(b"\r\n")[0].decode("latin-1")
-        return self.failed < self.failures and " HTTP/1" in line and any(text in line for text in self.failing)
+        if " HTTP/1" not in line or not any(text in line for text in self.failing):
+            return False
+        if self.sparing > 0:
+            self.sparing -= 1
+            return False
+        return self.failed < self.failures
 
 
 @contextmanager
@@ -87,7 +100,7 @@ def fault_proxy(target: int) -> Iterator[FaultProxy]:
                     client, _ = listener.accept()
                 except OSError:
                     return
-                threading.Thread(target=proxy.serve, args=(client,), daemon=True).start()
+                threading.Thread(target=proxy.serve, args=(client,), name="fault-connection", daemon=True).start()
 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
