@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -52,11 +53,8 @@ class LocalFolder:
                 descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with io.FileIO(descriptor, "wb") as file:
                 yield cast(BinaryIO, _Writer(file, self.root))
-                with _told(self.root):
-                    os.fsync(file.fileno())
             with _told(self.root):
                 staged.replace(target)
-                _sync_folder(target.parent)
         except BaseException:
             # What fails now is not what is wrong.
             with contextlib.suppress(OSError):
@@ -80,12 +78,16 @@ class LocalFolder:
                 yield chunk
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
-        """See `Destination.confirm`: the file is on this disk; it is read again."""
+        """See `Destination.confirm`: the file is read again, while the disk stores it for good."""
         import hashlib
 
-        with _told(self.root), self._existing(key).open("rb") as file:
+        path = self._existing(key)
+        with _told(self.root), path.open("rb") as file, ThreadPoolExecutor(1, "fsync") as thread:
+            stored = thread.submit(os.fsync, file.fileno())
             found = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
+            stored.result()
+            _sync_folder(path.parent)
         if size != bytes or found != sha256:
             raise Broken(
                 f"the file in {self.root} is not what was written ({size:,} of {bytes:,} bytes, or other contents); "

@@ -40,6 +40,7 @@ class Process:
             until = time.monotonic() + seconds
             while self.alive and time.monotonic() < until:
                 time.sleep(0.02)
+            reap()
 
 
 def start_of(pid: int) -> str:

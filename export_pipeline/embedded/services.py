@@ -90,7 +90,6 @@ def _stop(processes: dict[str, Process]) -> None:
     for name, server in (("s3", S3), ("postgres", Postgres)):
         if name in processes:
             server.stop(processes[name])
-    reap()
 
 
 def _running(known: dict[str, Any]) -> dict[str, Process]:

@@ -7,6 +7,7 @@ a writer never meets a value that its column cannot hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,7 +75,13 @@ def stream(
                 statement.execute_update()
             statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
             statement.set_sql_query(fitted.query.as_string(snapshot.connection))
-            batches, _ = statement.execute_query()
+            with ThreadPoolExecutor(1, "query") as thread:
+                running = thread.submit(statement.execute_query)
+                # 0.3 s, in which PostgreSQL joins and sorts.
+                import polars  # noqa: F401
+                import pyarrow  # noqa: F401
+
+                batches, _ = running.result()
         yield frame_of(_reader(batches), fitted.plan.columns, attempt, translated_errors)
 
 

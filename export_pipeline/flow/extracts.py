@@ -22,7 +22,7 @@ from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import Rows, frame_of, stream
 from export_pipeline.flow.plan import SELECTED_AS, Plan, fit_plan
-from export_pipeline.flow.publish import MANIFEST
+from export_pipeline.flow.publish import MANIFEST, publish_manifest
 from export_pipeline.flow.query import select
 from export_pipeline.flow.source import Snapshot
 from export_pipeline.flow.write import write_file
@@ -120,8 +120,7 @@ def take_extracts(engine: Engine, attempt: Attempt) -> Extracts:
             "taken_at": snapshot.taken_at.isoformat(),
             "files": {name: vars(file) for name, file in files.items()},
         }
-        with destination.open(f"{prefix}{MANIFEST}", media_type="application/json", filename=MANIFEST) as target:
-            target.write(json.dumps(document).encode())
+        publish_manifest(destination, prefix, json.dumps(document).encode())
     except BaseException:
         destination.clean(prefix)
         raise

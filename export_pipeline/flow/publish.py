@@ -4,6 +4,7 @@ No key holds personal data or a campaign's name. The attempt's number is in the 
 up and still runs cannot overwrite what a later one delivered.
 """
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -75,9 +76,11 @@ def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
 
 
 def publish_manifest(destination: Destination, prefix: str, document: bytes) -> None:
-    """Writes the manifest beside its files."""
-    with destination.open(f"{prefix}{MANIFEST}", media_type="application/json", filename=MANIFEST) as target:
+    """Writes the manifest beside its files, and makes sure that it is there."""
+    key = f"{prefix}{MANIFEST}"
+    with destination.open(key, media_type="application/json", filename=MANIFEST) as target:
         target.write(document)
+    destination.confirm(key, bytes=len(document), sha256=hashlib.sha256(document).hexdigest())
 
 
 def _versions() -> Mapping[str, str]:

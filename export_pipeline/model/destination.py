@@ -41,8 +41,8 @@ class Destination(Protocol):
         """The object's bytes, in chunks."""
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
-        """Raises Broken unless the object has that size and SHA-256 (hexadecimal). It is read back, unless this is the
-        first time after writing and the store has verified the contents itself."""
+        """Raises Broken unless the object is stored for good and has that size and SHA-256 (hexadecimal). It is read
+        back, unless this is the first time after writing and the store has verified the contents itself."""
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects under the prefix."""
