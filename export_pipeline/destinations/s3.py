@@ -6,12 +6,14 @@ are encrypted at rest and private. Nothing here puts an address with a signature
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from threading import Thread
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote
 
@@ -73,6 +75,7 @@ class S3Bucket:
             max_concurrency=2,
         )
         upload = Upload(writer, self.bucket, part_bytes)
+        Thread(target=self._prepare_client, name="boto3", daemon=True).start()
         try:
             yield cast(BinaryIO, upload)
         except BaseException as error:
@@ -213,13 +216,21 @@ class S3Bucket:
             if self._settings.kms_key_id
             else {"aws_server_side_encryption": "AES256"}
         )
-        # With a checksum the store verifies each part on arrival, and can be asked for it.
-        store: S3Store = S3Store(self.bucket, **self._options(), **encryption, checksum_algorithm="SHA256")
+        # With a checksum the store verifies each part on arrival, and can be asked for it. The checksum is signed, so
+        # the store need not hash the part once more for a signature of its own.
+        store: S3Store = S3Store(
+            self.bucket, **self._options(), **encryption, checksum_algorithm="SHA256", unsigned_payload=True
+        )
         return store
 
     @cached_property
     def _client(self) -> Any:
         return self._connect(signature_version="s3v4")
+
+    def _prepare_client(self) -> None:
+        """`confirm` will need it, and boto3 takes 0.2 s to start. Whatever is wrong is told then."""
+        with contextlib.suppress(Exception):
+            _ = self._client
 
     def _connect(self, *, signature_version: Any) -> Any:
         import boto3
