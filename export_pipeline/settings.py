@@ -129,8 +129,8 @@ class Settings(BaseSettings):
         "192MB",
         pattern=r"^[0-9]+(kB|MB|GB)$",
         alias="EXPORT_WORK_MEM",
-        description="PostgreSQL's work_mem while exporting: what a sort may take before it goes to disk, in each of the "
-        "query's processes. 64MB is kinder to a small server, and makes an export of a million rows a tenth slower.",
+        description="PostgreSQL's work_mem while exporting: what a sort may take before it goes to disk, in each "
+        "process of the query. 64MB is kinder to a small server, and makes an export of a million rows a tenth slower.",
     )
     snapshot_seconds: int = Field(
         7200,
