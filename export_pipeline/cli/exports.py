@@ -31,7 +31,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.argument("dataset")
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Repeat for several; see `datasets`.")
 @click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
-@click.option("--format", "file_format", default="csv", show_default=True, help="csv, parquet or xlsx.")
+@click.option("--format", "file_format", default="csv", show_default=True, help="csv, json, jsonl, parquet or xlsx.")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."
 )

@@ -29,11 +29,14 @@ NULLS = (None,) * len(COLUMNS)
 
 # What the one test of values expects of each format; a format that is not here fails it.
 _UTC = "2010-11-17T14:03:22.000000Z"
+_JSON = (*ROW[:4], Decimal("0.1"), True, "2010-11-17", _UTC, {"text": "Hello"})
 EXPECTED = {
     "csv": [
         [ROW[0], ROW[1], "-42", "-12.3400", "0.1", "true", "2010-11-17", _UTC, ROW[8]],
         [""] * len(COLUMNS),
     ],
+    "json": [[*_JSON], [*NULLS]],
+    "jsonl": [[*_JSON], [*NULLS]],
     "parquet": [ROW, NULLS],
     "xlsx": [
         (*ROW[:3], -12.34, 0.1, True, datetime(2010, 11, 17), datetime(2010, 11, 17, 14, 3, 22), ROW[8]),
@@ -42,6 +45,8 @@ EXPECTED = {
 }
 READ = {
     "csv": lambda data: tables.read_csv(data)[1:],
+    "json": tables.read_json,
+    "jsonl": tables.read_jsonl,
     "parquet": tables.read_parquet,
     "xlsx": lambda data: tables.read_xlsx(data)[0][1:],
 }
@@ -85,6 +90,8 @@ def test_file_when_no_rows_then_header_only(form: Format) -> None:
     assert READ[form.name](data) == []
     header = {
         "csv": lambda: tables.read_csv(data)[0],
+        "json": lambda: [column["name"] for column in json.loads(data)["metadata"]["columns"]],
+        "jsonl": lambda: names if data == b"" else [],  # where names only come with rows
         "parquet": lambda: tables.pyarrow.parquet.read_schema(tables.io.BytesIO(data)).names,
         "xlsx": lambda: list(tables.read_xlsx(data)[0][0]),
     }[form.name]()
@@ -154,6 +161,8 @@ def test_names_when_they_need_quoting_then_unchanged(form: Format) -> None:
     data = target.data.getvalue()
     found = {
         "csv": lambda: tables.read_csv(data)[0],
+        "json": lambda: list(json.loads(data)["data"][0]),
+        "jsonl": lambda: list(json.loads(data)),
         "parquet": lambda: tables.pyarrow.parquet.read_schema(tables.io.BytesIO(data)).names,
         "xlsx": lambda: list(tables.read_xlsx(data)[0][0]),
     }[form.name]()

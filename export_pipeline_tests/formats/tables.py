@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -125,6 +127,16 @@ def read_csv_with_duckdb(data: bytes, path: Any, columns: dict[str, str]) -> lis
     return duckdb.read_csv(
         str(path), header=True, columns=columns, delimiter=",", quotechar='"', escapechar='"', allow_quoted_nulls=False
     ).fetchall()
+
+
+def read_json(data: bytes) -> list[list[Any]]:
+    """The rows' values, all of a number's digits kept."""
+    return [list(row.values()) for row in json.loads(data, parse_float=Decimal)["data"]]
+
+
+def read_jsonl(data: bytes) -> list[list[Any]]:
+    """Like `read_json`, line by line; only a line feed ends a line."""
+    return [list(json.loads(line, parse_float=Decimal).values()) for line in data.split(b"\n")[:-1]]
 
 
 def read_parquet(data: bytes) -> list[Row]:
