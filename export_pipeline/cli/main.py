@@ -3,8 +3,14 @@
 Exit codes: 0 done, 2 invalid request, 3 forbidden, 4 not found, 5 failed, 6 cancelled.
 """
 
+import atexit
+import contextlib
+import os
 import signal
 import sys
+import threading
+import time
+from typing import NoReturn
 
 import click
 
@@ -14,6 +20,9 @@ from export_pipeline.cli.output import error_document, messages, print_json
 from export_pipeline.model.errors import Broken, ExportError, Rejected
 from export_pipeline.registry import RegistryError
 from export_pipeline.settings import SettingsError
+
+#: How long a worker that was given up may take to end (seconds).
+_GRACE_SECONDS = 3.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -29,18 +38,44 @@ for command in (*exports.COMMANDS, *catalogue.COMMANDS, *operations.COMMANDS, *l
 def main() -> None:
     """Runs the command line and exits."""
     _interrupt_on_termination()
+    code = _run()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # whoever read it has gone
+            stream.flush()
+    if code == 0:
+        sys.exit()
+    _leave(code)
+
+
+def _run() -> int:
+    """Runs the command. Returns the exit code."""
     try:
-        commands.main(standalone_mode=False)
-    except click.exceptions.Abort:
+        return int(commands.main(standalone_mode=False) or 0)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         messages.print("stopped")
-        sys.exit(130)
+        return 130
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (SettingsError, RegistryError) as error:
-        sys.exit(_report(Rejected(str(error)) if isinstance(error, SettingsError) else Broken(str(error))))
+        return _report(Rejected(str(error)) if isinstance(error, SettingsError) else Broken(str(error)))
     except ExportError as error:
-        sys.exit(_report(error))
+        return _report(error)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exits. A worker that was given up gets a moment to end; one that is still deep in a library then would have
+    Python abort when it ends around it, so it does not."""
+    until = time.monotonic() + _GRACE_SECONDS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))
+    if threading.active_count() == 1:
+        sys.exit(code)
+    atexit._run_exitfuncs()  # temporary files go
+    os._exit(code)
 
 
 def _report(error: ExportError) -> int:

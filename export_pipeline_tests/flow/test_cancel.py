@@ -134,7 +134,7 @@ def test_direct_export_when_interrupted_then_cancelled_and_exit_code_six(
         assert time.monotonic() < until
         time.sleep(0.02)
     process.send_signal(number)
-    assert process.wait(10) == 6
+    assert process.wait(10) == 6, process.stderr.read()[-3000:]
     assert process.stderr is not None
     process.stderr.close()
     assert row(engine, found[0]).status is Status.CANCELLED
