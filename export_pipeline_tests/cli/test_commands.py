@@ -216,3 +216,38 @@ def test_dataset_when_it_is_the_users_own_over_other_tables_then_it_works_like_o
         assert path.read_text() == 'order,customer,total\n7,"Zoë; ""Z""",12.50\n'
         assert run(*ask, "--filter", "shop_id=2", "--direct", **places).returncode == 3
         assert run(*ask, "--filter", "shop_id=3", "--direct", **places).returncode == 4
+
+
+def test_command_when_a_worker_was_given_up_in_a_library_then_its_own_exit_code(tmp_path: Path) -> None:
+    script = """if True:
+        import sys, tempfile, threading, time
+        import polars as pl
+        from export_pipeline.cli.main import main
+
+        def busy(batch):
+            entered.set()
+            while True:
+                time.sleep(0.0002)
+
+        def work():
+            with tempfile.TemporaryDirectory():
+                pl.LazyFrame({"a": [1]}).map_batches(busy, streamable=True).collect(engine="streaming")
+
+        entered = threading.Event()
+        threading.Thread(target=work, daemon=True).start()
+        entered.wait()
+        sys.argv = ["export-pipeline", "datasets", "nothing"]
+        main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    # Python that ends around such a thread is ended by SIGABRT.
+    assert done.returncode == 2, done.stderr
+    assert "there is no dataset 'nothing'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
