@@ -216,11 +216,8 @@ class S3Bucket:
             if self._settings.kms_key_id
             else {"aws_server_side_encryption": "AES256"}
         )
-        # With a checksum the store verifies each part on arrival, and can be asked for it. The checksum is signed, so
-        # the store need not hash the part once more for a signature of its own.
-        store: S3Store = S3Store(
-            self.bucket, **self._options(), **encryption, checksum_algorithm="SHA256", unsigned_payload=True
-        )
+        # With a checksum the store verifies each part on arrival, and can be asked for it.
+        store: S3Store = S3Store(self.bucket, **self._options(), **encryption, checksum_algorithm="SHA256")
         return store
 
     @cached_property
