@@ -2,6 +2,11 @@
 
 from export_pipeline.model.access import Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Owner, decimal
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
+
+# A contact never called has a row without a call.
+_CALLS = Measure("Calls", Aggregate.COUNT, "started_at")
+_COMPLETED = ("call_status", ("completed",))
 
 DATASET = Dataset(
     name="campaign_results",
@@ -67,4 +72,20 @@ DATASET = Dataset(
     owner=Owner("campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign"),
     access={Role.OPERATOR: Scope.OWN, Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "calls"),
+    report=Report(
+        figures=(
+            _CALLS,
+            Measure("Completed calls", Aggregate.COUNT, "started_at", only=_COMPLETED),
+            Measure("Completion rate", Aggregate.SHARE, "started_at", only=_COMPLETED, decimals=1),
+            Measure("Mean length of completed calls", Aggregate.MEAN, "duration_seconds", only=_COMPLETED, unit="s"),
+            Measure("Cost", Aggregate.SUM, "cost_usd", unit="USD", decimals=2),
+            Measure("Contacts never called", Aggregate.COUNT, only=("call_status", ("PENDING",))),
+        ),
+        charts=(
+            Chart("Outcomes", ChartKind.PIE, "call_status", Measure("Contacts and calls", Aggregate.COUNT)),
+            Chart("Calls per day", ChartKind.LINE, "started_at", _CALLS, Bucket.DAY),
+            Chart("Why calls ended", ChartKind.BAR, "ended_reason", _CALLS),
+        ),
+        subject="campaign_name",
+    ),
 )

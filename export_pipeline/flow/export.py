@@ -88,6 +88,8 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
             title=plan.selection.dataset.title,
             columns=plan.columns,
             snapshot_at=rows.snapshot_at,
+            filters=plan.selection.described,
+            report=plan.selection.dataset.report.within(frozenset(column.name for column in plan.columns)),
         )
         attempt.enter(Phase.WRITING)
         file = write_file(rows, plan, context, attempt, destination=destination, key=prefix + file_name(job, plan))

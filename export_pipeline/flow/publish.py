@@ -45,11 +45,7 @@ def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
         "format": plan.format.name,
         "options": plan.options.model_dump(mode="json"),
         "snapshot_at": outcome.snapshot_at.astimezone(UTC).isoformat(),
-        "filters": {
-            **{name: str(value) for name, value in selection.values.items()},
-            **({"date_from": selection.starts.isoformat()} if selection.starts else {}),
-            **({"date_before": selection.ends.isoformat()} if selection.ends else {}),
-        },
+        "filters": dict(selection.described),
         "columns": [
             {
                 "name": column.name,

@@ -32,6 +32,14 @@ class Selection:
     predicates: tuple[sql.Composable, ...]
     period: str
 
+    @property
+    def described(self) -> Mapping[str, str]:
+        """The filters as text, the range as the moments that it begins at and ends before."""
+        bounds = {DATE_FROM: self.starts, "date_before": self.ends}
+        return {name: str(value) for name, value in self.values.items()} | {
+            name: moment.isoformat() for name, moment in bounds.items() if moment
+        }
+
     def rows(self) -> sql.Composed:
         """What follows the select list, without the order."""
         source = sql.SQL(self.dataset.source)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from export_pipeline.model.access import Role, Scope, Sensitivity
+from export_pipeline.model.report import Report
 
 
 class Kind(StrEnum):
@@ -92,7 +93,8 @@ class Dataset:
     """One exportable cut of the source: what follows FROM, the columns, the filters, the order and the access table.
 
     `where` is a predicate that always holds. `date_column` is the expression that `date_from` and `date_to` apply to,
-    `date_label` what people call it. `tables` are the source's tables that it reads.
+    `date_label` what people call it. `tables` are the source's tables that it reads, `report` what its rows say
+    together.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Dataset:
     date_column: str = ""
     date_label: str = ""
     tables: tuple[str, ...] = field(default=())
+    report: Report = field(default_factory=Report)
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""

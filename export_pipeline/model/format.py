@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from export_pipeline.model.dataset import Column
+from export_pipeline.model.report import Report
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,13 +24,16 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class FileContext:
-    """What a writer may say in the file about where it comes from. No personal data."""
+    """What a writer may say in the file about where it comes from: no personal data. `filters` are what the rows were
+    chosen by, `report` holds the figures and charts that the columns suffice for."""
 
     export_id: str
     dataset: str
     title: str
     columns: tuple[Column, ...]
     snapshot_at: datetime
+    filters: Mapping[str, str] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
 
 
 class Write(Protocol):

@@ -261,11 +261,15 @@ def test_worker_when_killed_then_its_export_gets_the_next_attempt(live: Live) ->
 def test_warm_process_when_killed_then_the_next_run_is_started_all_the_same(live: Live) -> None:
     def warm() -> int:
         """The warm process; workers that still live look the same, and come after it, as they are forked from it."""
-        return descendants(os.getpid(), "orchestration.warm")[0]
+        found = descendants(os.getpid(), "orchestration.warm")
+        if not found:
+            log = (live.state / "dagster" / "processes" / "daemon.log").read_text()
+            shown = subprocess.check_output(["ps", "-eo", "pid,ppid,lstart,stat,args"], text=True)
+            pytest.fail(f"there is no warm process:\n{shown}\n{log[-5000:]}")
+        return found[0]
 
-    if not descendants(os.getpid(), "orchestration.warm"):
-        first = live.file()
-        wait_until(lambda: live.job(first).status is Status.COMPLETED, 15)
+    first = live.file()
+    wait_until(lambda: live.job(first).status is Status.COMPLETED, 15)
     killed = warm()
     os.kill(killed, signal.SIGKILL)
     after = live.file()

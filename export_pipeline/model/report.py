@@ -1,0 +1,87 @@
+"""What a dataset says about its rows taken together: key figures and charts, for the formats that people look at.
+
+Declared in the dataset's file, computed by `formats/_figures.py`, drawn by whichever format can.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Aggregate(StrEnum):
+    """How many rows become one number."""
+
+    COUNT = "count"
+    SUM = "sum"
+    MEAN = "mean"
+    SHARE = "share"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number out of many rows: how many there are, or have a value in the column where one is named (COUNT); the
+    column's sum or mean without nulls (SUM, MEAN); or which share, 0 to 1, of the rows that COUNT would count has what
+    `only` tells (SHARE). For the others `only` narrows the rows: to those whose column (its first part) has one of the
+    values (the second). `unit` is shown behind the number, which has so many `decimals`."""
+
+    title: str
+    aggregate: Aggregate
+    column: str = ""
+    only: tuple[str, tuple[str, ...]] | None = None
+    unit: str = ""
+    decimals: int = 0
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that it needs."""
+        return frozenset(filter(None, (self.column, self.only[0] if self.only else "")))
+
+
+class ChartKind(StrEnum):
+    """How a chart is drawn."""
+
+    BAR = "bar"
+    LINE = "line"
+    PIE = "pie"
+
+
+class Bucket(StrEnum):
+    """What of a column's value a chart's groups are made of: the value itself, or the day or month of a timestamp."""
+
+    VALUE = "value"
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A number by groups of rows: groups by value are ordered by the number, groups in time by time. Rows whose group
+    is null are left out of groups in time, and are a group of their own, `(none)`, among values."""
+
+    title: str
+    kind: ChartKind
+    by: str
+    measure: Measure
+    bucket: Bucket = Bucket.VALUE
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that it needs."""
+        return self.measure.columns | {self.by}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A dataset's key figures (the most important first), its charts (likewise) and its `subject`: the column that
+    tells apart what is compared, such as a campaign's name."""
+
+    figures: tuple[Measure, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    subject: str = ""
+
+    def within(self, columns: frozenset[str]) -> "Report":
+        """What of it can be computed from these columns."""
+        return Report(
+            figures=tuple(figure for figure in self.figures if figure.columns <= columns),
+            charts=tuple(chart for chart in self.charts if chart.columns <= columns),
+            subject=self.subject if self.subject in columns else "",
+        )
