@@ -1,4 +1,5 @@
-"""What the formats share: rows counted on their way into a Polars sink, and targets whose errors are not lost in there.
+"""What the formats share: rows counted on their way into a Polars sink or staged in a file, and targets whose errors
+are not lost in there.
 
 No file format here.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from export_pipeline.model.errors import Broken
@@ -65,6 +67,23 @@ class SinkTarget:
     def close(self) -> None:
         """Lets go of the target, without closing it."""
         self._target = None
+
+
+def stage(frame: pl.LazyFrame, path: Path) -> int:
+    """Writes the frame to an Arrow file, for a format that must see the rows more than once. Returns how many there
+    are. The caller removes the file, whatever happens."""
+    import polars as pl
+
+    count = RowCount()
+    with surfacing():
+        count.put_into(frame).sink_ipc(
+            path,
+            compression="lz4",
+            compat_level=pl.CompatLevel.oldest(),
+            maintain_order=True,
+            engine="streaming",
+        )
+    return count.rows
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from pydantic import Field, field_validator
 
 from export_pipeline.formats._cells import Cells, cells_of, cut, number_format
-from export_pipeline.formats._sink import RowCount, surfacing
+from export_pipeline.formats._sink import stage
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.format import FileContext, Format, Options
 
@@ -65,27 +65,12 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     be cut. An empty text and null are both an empty cell."""
     with TemporaryDirectory(prefix="export-") as folder:
         staged, workbook = Path(folder, "rows.arrow"), Path(folder, "workbook.xlsx")
-        expected = _stage(frame, staged)
+        expected = stage(frame, staged)
         rows = _Rows(staged, context.columns, options, target)
         written = _write_workbook(workbook, rows, expected, context)
         with workbook.open("rb") as file:
             shutil.copyfileobj(file, target, _COPY_BYTES)
     return written
-
-
-def _stage(frame: pl.LazyFrame, path: Path) -> int:
-    import polars as pl
-
-    count = RowCount()
-    with surfacing():
-        count.put_into(frame).sink_ipc(
-            path,
-            compression="lz4",
-            compat_level=pl.CompatLevel.oldest(),
-            maintain_order=True,
-            engine="streaming",
-        )
-    return count.rows
 
 
 class _Rows:
