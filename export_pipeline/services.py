@@ -28,9 +28,14 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             leftovers=Leftovers(database),
             source=Source(settings.source, snapshot_seconds=settings.snapshot_seconds),
             datasets=load_datasets(settings),
-            formats=load_parts("export_pipeline.formats", "FORMAT", Format),
+            formats=load_formats(),
             destinations=load_parts("export_pipeline.destinations", "DESTINATION", DestinationType),
         )
+
+
+def load_formats() -> dict[str, Format]:
+    """The formats, by name."""
+    return load_parts("export_pipeline.formats", "FORMAT", Format)
 
 
 def load_datasets(settings: Settings) -> dict[str, Dataset]:

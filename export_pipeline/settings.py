@@ -99,6 +99,14 @@ class Settings(BaseSettings):
         alias="EXPORT_MAX_RECORDS",
         description="The most rows of a file that people open (spreadsheet CSV, XLSX).",
     )
+    compression_level: int | None = Field(
+        None,
+        ge=1,
+        le=9,
+        alias="EXPORT_COMPRESSION_LEVEL",
+        description="How hard compressed files are compressed, 1 (quick) to 9 (small), where a request does not say. "
+        "Default: 6 for gzip and ZIP, 3 for zstd, 1 for lz4.",
+    )
     url_ttl_seconds: int = Field(
         3600, gt=0, le=604_800, alias="EXPORT_URL_TTL_SECONDS", description="How long a link works (seconds)."
     )

@@ -5,18 +5,30 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from export_pipeline.cli.output import job_document, messages, print_job, print_json, print_rows, progress_bar
+from export_pipeline.cli.output import (
+    job_document,
+    link_document,
+    messages,
+    print_job,
+    print_json,
+    print_rows,
+    progress_bar,
+)
 from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_to_the_end
+from export_pipeline.flow.publish import MANIFEST
 from export_pipeline.flow.request import file_request
+from export_pipeline.flow.verify import verify_copy
 from export_pipeline.model.errors import BY_KIND, Broken, ErrorKind, ExportError, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
-from export_pipeline.services import open_services
+from export_pipeline.model.verification import Verify
+from export_pipeline.services import load_formats, open_services
 
 _ENDED = {Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED}
 _POLL_SECONDS = 0.1
@@ -31,9 +43,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.argument("dataset")
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Repeat for several; see `datasets`.")
 @click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
-@click.option("--format", "file_format", default="csv", show_default=True, help="csv, json, jsonl, parquet or xlsx.")
+@click.option("--format", "file_format", default="csv", show_default=True, help="See `formats`.")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."
+)
+@click.option("--compression", metavar="NAME", help="Of text and Avro: gzip, zstd, lz4, snappy or none.")
+@click.option(
+    "--verify",
+    type=click.Choice([extent.value for extent in Verify]),
+    help="How much of the finished file is read back and compared. Default: full, but a sample of XLSX.",
 )
 @click.option("--destination", default="s3", show_default=True, help="s3 or local.")
 @click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given).")
@@ -47,6 +65,8 @@ def export(  # noqa: PLR0917 — click passes them by name
     columns: str,
     file_format: str,
     options: tuple[str, ...],
+    compression: str | None,
+    verify: str | None,
     destination: str,
     at: str | None,
     direct: bool,
@@ -63,9 +83,10 @@ def export(  # noqa: PLR0917 — click passes them by name
         filters=parse_pairs(filters, "--filter"),
         columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
         format=file_format,
-        options=parse_pairs(options, "--option"),
+        options=parse_pairs((*options, *([f"compression={compression}"] if compression else [])), "--option"),
         destination=destination,
         not_before=_moment(at) if at else None,
+        verify=Verify(verify) if verify else None,
     )
     with open_services() as engine:
         job = file_request(engine, request, claim_as="" if direct else None)
@@ -127,9 +148,9 @@ def link(export_id: str, email: str, as_json: bool) -> None:
     with open_services() as engine:
         issued = manage.issue_link(engine, email, export_id)
     if as_json:
-        print_json({"id": export_id, "link": issued.url, "link_expires_at": issued.expires_at.isoformat()})
+        print_json({"id": export_id, **link_document(issued)})
     else:
-        click.echo(issued.url)
+        click.echo("\n".join(issued.urls.values()))
         messages.print(f"works until {issued.expires_at:%Y-%m-%d %H:%M:%SZ}")
 
 
@@ -165,7 +186,36 @@ def retry(export_id: str, direct: bool, no_wait: bool, email: str, as_json: bool
             finish(engine, wait_for(engine, job.id), email, as_json)
 
 
-COMMANDS = (export, list_command, show, link, cancel, retry)
+@click.command()
+@click.argument("target", metavar="ID|FILE")
+@click.option("--manifest", type=click.Path(path_type=Path), help="The file's manifest. Default: beside it.")
+@click.option(
+    "--extent",
+    type=click.Choice([Verify.FULL.value, Verify.SAMPLE.value]),
+    help="How much is compared. Default: what is usual for the format.",
+)
+@click.option("--as", "email", metavar="EMAIL", help="Who asks; for an ID.")
+@json_option
+def verify(target: str, manifest: Path | None, extent: str | None, email: str | None, as_json: bool) -> None:
+    """Prove again that an export's files hold what was read from the source: those at the destination, by ID, or a FILE
+    that you hold, with its manifest. Ends with 5 where they do not."""
+    chosen = Verify(extent) if extent else None
+    if Path(target).is_file():
+        path = Path(target)
+        attempt = Attempt("verify", 1)
+        rows, proven = verify_copy(path, manifest or path.with_name(MANIFEST), load_formats(), chosen, attempt)
+    elif email is None:
+        raise Rejected(f"there is no file {target}; to verify an export by its id, say who asks with --as EMAIL")
+    else:
+        with open_services() as engine:
+            rows, proven = manage.verify_export(engine, email, target, chosen)
+    if as_json:
+        print_json({"target": target, "rows": rows, "verification": proven.value})
+    else:
+        click.echo(f"{target}: {rows:,} rows, {proven.value}")
+
+
+COMMANDS = (export, list_command, show, link, cancel, retry, verify)
 
 
 def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:

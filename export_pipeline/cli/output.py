@@ -42,8 +42,8 @@ def job_document(job: ExportJob, link: Link | None = None) -> dict[str, Any]:
         "files": [
             {"url": file.url, "bytes": file.bytes, "sha256": file.sha256, "rows": file.rows} for file in job.files
         ],
-        "link": link.url if link else None,
-        "link_expires_at": _text(link.expires_at if link else None),
+        "verification": job.verification.value if job.verification else None,
+        **link_document(link),
         "requested_by": request.requested_by,
         "attempt": job.attempt,
         "phase": job.phase.value if job.phase else None,
@@ -56,6 +56,15 @@ def job_document(job: ExportJob, link: Link | None = None) -> dict[str, Any]:
         "dagster_run_id": job.dagster_run_id,
         "error": job.error,
         "error_kind": job.error_kind,
+    }
+
+
+def link_document(link: Link | None) -> dict[str, Any]:
+    """A link's part of a JSON object: `link` is the first file's, `links` are all, by the files' names."""
+    return {
+        "link": link.url if link else None,
+        "links": dict(link.urls) if link else {},
+        "link_expires_at": _text(link.expires_at if link else None),
     }
 
 
@@ -109,7 +118,7 @@ def human_bytes(count: int | None) -> str:
 
 
 def _described(job: ExportJob, link: Link | None) -> Iterable[tuple[str, object]]:
-    file = job.files[0] if job.files and job.status is Status.COMPLETED else None
+    files = job.files if job.status is Status.COMPLETED else ()
     yield "export", job.id
     yield "dataset", job.request.dataset
     yield (
@@ -117,12 +126,14 @@ def _described(job: ExportJob, link: Link | None) -> Iterable[tuple[str, object]
         job.status.value + (f" ({job.phase.value})" if job.status is Status.PROCESSING and job.phase else ""),
     )
     yield "error", job.error
-    if file is not None:
+    if files:
         yield "rows", f"{job.rows:,}"
-        yield "bytes", f"{file.bytes:,} ({human_bytes(file.bytes)})"
+        yield "bytes", f"{job.bytes:,} ({human_bytes(job.bytes)})"
         yield "seconds", seconds(job)
-        yield "SHA-256", file.sha256
-        yield "address", file.url
+        yield "verification", job.verification.value if job.verification else None
+        for file in files:
+            yield "SHA-256", file.sha256
+            yield "address", file.url
         yield "expires", _text(job.expires_at)
     elif job.status is Status.PROCESSING:
         yield "rows so far", f"{job.rows_done:,} of about {job.rows_estimated or 0:,}"
@@ -131,7 +142,8 @@ def _described(job: ExportJob, link: Link | None) -> Iterable[tuple[str, object]
     yield "not before", _text(job.request.not_before)
     yield "Dagster run", job.dagster_run_id or None
     if link is not None:
-        yield "link", link.url
+        for url in link.urls.values():
+            yield "link", url
         yield "link works until", _text(link.expires_at)
 
 

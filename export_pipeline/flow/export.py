@@ -17,9 +17,10 @@ from export_pipeline.flow.extracts import read_extracts
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.publish import attempt_prefix, file_name, manifest, publish_manifest
 from export_pipeline.flow.request import reauthorize
-from export_pipeline.flow.write import write_file
+from export_pipeline.flow.verify import outcome_of, verify_delivered
+from export_pipeline.flow.write import write_files
 from export_pipeline.model.access import SERVICE
-from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient
+from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient, Unproven
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.job import ExportJob, Outcome, Phase, Status
 from export_pipeline.settings import limit_polars_buffers
@@ -92,12 +93,13 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
             report=plan.selection.dataset.report.within(frozenset(column.name for column in plan.columns)),
         )
         attempt.enter(Phase.WRITING)
-        file = write_file(rows, plan, context, attempt, destination=destination, key=prefix + file_name(job, plan))
-    outcome = Outcome(files=(file,), snapshot_at=rows.snapshot_at)
+        files = write_files(rows, plan, context, attempt, destination=destination, key=prefix + file_name(job, plan))
 
     attempt.enter(Phase.VERIFYING)
-    for file in outcome.files:
+    for file in files:
         destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
+    verify_delivered(destination, files, plan, attempt)
+    outcome = Outcome(files=files, snapshot_at=rows.snapshot_at, verification=outcome_of(plan.extent))
 
     attempt.enter(Phase.PUBLISHING)
     engine.jobs.publish(job.id, job.attempt, outcome)
@@ -160,7 +162,8 @@ def _record(engine: Engine, job: ExportJob, error: BaseException) -> None:
         engine.jobs.cancelled(job.id, job.attempt, actor=actor, reason=str(error) or type(error).__name__)
     else:
         kind = error.kind if isinstance(error, ExportError) else ErrorKind.BROKEN
-        engine.jobs.fail(job.id, job.attempt, kind=kind, message=str(error), actor=actor)
+        unproven = isinstance(error, Unproven)
+        engine.jobs.fail(job.id, job.attempt, kind=kind, message=str(error), actor=actor, unproven=unproven)
 
 
 def _unexpected(error: Exception) -> Broken:

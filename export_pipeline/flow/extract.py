@@ -21,6 +21,7 @@ from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan
 from export_pipeline.flow.source import Snapshot, Source, session_settings
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected, Transient
+from export_pipeline.model.format import polars_type
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,9 +36,11 @@ _MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 @dataclass(frozen=True)
 class Rows:
-    """A stream of rows, to be read once, with about how many there are and the moment that they show."""
+    """A stream of rows of the declared types, to be read once, with about how many there are and the moment that they
+    show."""
 
-    frame: pl.LazyFrame
+    schema: pl.Schema
+    batches: Iterator[pl.DataFrame]
     estimated: int
     snapshot_at: datetime
 
@@ -47,15 +50,15 @@ def read_source(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
     """The plan's rows out of one snapshot of the source. `attempt` counts them, and can stop the queries."""
     with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
         fitted = fit_plan(plan, snapshot)
-        with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as frame:
-            yield Rows(frame, fitted.rows_estimated, snapshot.taken_at)
+        with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as rows:
+            yield rows
 
 
 @contextmanager
 def stream(
     source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Attempt, *, work_mem: str
-) -> Iterator[pl.LazyFrame]:
-    """A fitted plan's rows as a frame, in a connection of its own that joins the snapshot.
+) -> Iterator[Rows]:
+    """A fitted plan's rows, in a connection of its own that joins the snapshot.
 
     The driver's own objects, not its DB-API: that would import half of pyarrow, and pandas where it is installed, for
     0.3 s and 60 MB.
@@ -82,7 +85,15 @@ def stream(
                 import pyarrow  # noqa: F401
 
                 batches, _ = running.result()
-        yield frame_of(_reader(batches), fitted.plan.columns, attempt, translated_errors)
+        reader = _reader(batches)
+        yield rows_of(
+            reader,
+            fitted.plan.columns,
+            attempt,
+            translated_errors,
+            estimated=fitted.rows_estimated,
+            snapshot_at=snapshot.taken_at,
+        )
 
 
 def _reader(batches: Any) -> Any:
@@ -91,22 +102,22 @@ def _reader(batches: Any) -> Any:
     return pyarrow.RecordBatchReader.from_stream(batches)
 
 
-def frame_of(
+def rows_of(
     batches: Any,
     columns: tuple[Column, ...],
     attempt: Attempt,
     translated: Callable[[Attempt], AbstractContextManager[None]],
-) -> pl.LazyFrame:
-    """Arrow record batches as a lazy frame of the declared types, counted and checked batch by batch. `translated`
-    turns the errors of whoever makes the batches into ours."""
+    *,
+    estimated: int,
+    snapshot_at: datetime,
+) -> Rows:
+    """Arrow record batches as rows of the declared types, counted and checked batch by batch. `translated` turns the
+    errors of whoever makes the batches into ours."""
     import polars as pl
-    from polars.io.plugins import register_io_source
 
     shape = _Shape(columns)
 
-    def read(
-        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
-    ) -> Iterator[pl.DataFrame]:
+    def read() -> Iterator[pl.DataFrame]:
         remaining = iter(batches)
         while True:
             attempt.check()
@@ -116,9 +127,9 @@ def frame_of(
                 return
             frame = shape.apply(pl.from_arrow(batch), attempt.rows_done)
             attempt.rows_done += frame.height
-            yield frame if with_columns is None else frame.select(with_columns)
+            yield frame
 
-    return register_io_source(io_source=read, schema=shape.schema)
+    return Rows(shape.schema, read(), estimated, snapshot_at)
 
 
 @contextmanager
@@ -162,7 +173,7 @@ class _Shape:
         import polars as pl
 
         self.columns = columns
-        self.schema = pl.Schema({column.name: _polars_type(column) for column in columns})
+        self.schema = pl.Schema({column.name: polars_type(column) for column in columns})
         self.decimals = [column for column in columns if column.type.kind is Kind.DECIMAL]
         self.calendar = [column for column in columns if column.type.kind in (Kind.DATE, Kind.TIMESTAMP)]
         self.casts = [pl.col(name).cast(dtype) for name, dtype in self.schema.items()]
@@ -202,19 +213,6 @@ class _Shape:
             f"row {row:,}: {name} is infinity or outside the years 1 to 9999, which no file can hold; correct the "
             "row, or cast the column in the dataset's file"
         )
-
-
-def _polars_type(column: Column) -> pl.DataType:
-    import polars as pl
-
-    match column.type.kind:
-        case Kind.DECIMAL:
-            return pl.Decimal(column.type.precision, column.type.scale)
-        case Kind.TIMESTAMP:
-            return pl.Datetime("us", "UTC")
-        case kind:
-            simple = {Kind.INTEGER: pl.Int64, Kind.FLOAT: pl.Float64, Kind.BOOLEAN: pl.Boolean, Kind.DATE: pl.Date}
-            return simple.get(kind, pl.String)()
 
 
 def _too_fine(column: Column) -> pl.Expr:

@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,12 +20,12 @@ from psycopg import sql
 
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import Rows, frame_of, stream
+from export_pipeline.flow.extract import Rows, rows_of, stream
 from export_pipeline.flow.plan import SELECTED_AS, Plan, fit_plan
 from export_pipeline.flow.publish import MANIFEST, publish_manifest
 from export_pipeline.flow.query import select
 from export_pipeline.flow.source import Snapshot
-from export_pipeline.flow.write import write_file
+from export_pipeline.flow.write import write_files
 from export_pipeline.model.dataset import (
     INTEGER,
     JSON,
@@ -118,7 +118,7 @@ def take_extracts(engine: Engine, attempt: Attempt) -> Extracts:
                 files[table.name] = _take(engine, prefix, table, snapshot, attempt)
         document = {
             "taken_at": snapshot.taken_at.isoformat(),
-            "files": {name: vars(file) for name, file in files.items()},
+            "files": {name: asdict(file) for name, file in files.items()},
         }
         publish_manifest(destination, prefix, json.dumps(document).encode())
     except BaseException:
@@ -138,7 +138,7 @@ def latest_extracts(engine: Engine) -> Extracts:
     return Extracts(
         prefix=newest.removesuffix(MANIFEST),
         taken_at=datetime.fromisoformat(document["taken_at"]),
-        files={name: ExportFile(**file) for name, file in document["files"].items()},
+        files={name: ExportFile.of(file) for name, file in document["files"].items()},
     )
 
 
@@ -185,7 +185,7 @@ def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows
             with _translated(attempt):
                 [[counted]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
                 reader = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
-            yield Rows(frame_of(reader, plan.columns, attempt, _translated), counted, extracts.taken_at)
+            yield rows_of(reader, plan.columns, attempt, _translated, estimated=counted, snapshot_at=extracts.taken_at)
     finally:
         connection.close()
 
@@ -197,14 +197,14 @@ def _take(engine: Engine, prefix: str, table: Dataset, snapshot: Snapshot, attem
         request=ExportRequest(dataset=table.name, requested_by="", format=form.name, recurring=True),
         selection=select(table, {}, ()),
         format=form,
-        options=form.options(),
+        options=form.options.model_validate({}),
         row_limit=None,
     )
     fitted = fit_plan(plan, snapshot)
     context = FileContext("extract", table.name, table.title, table.columns, snapshot.taken_at)
-    with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as frame:
-        rows = Rows(frame, fitted.rows_estimated, snapshot.taken_at)
-        file = write_file(rows, plan, context, attempt, destination=destination, key=f"{prefix}{table.name}.parquet")
+    with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as rows:
+        key = f"{prefix}{table.name}.parquet"
+        [file] = write_files(rows, plan, context, attempt, destination=destination, key=key)
     destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
     return file
 
@@ -249,7 +249,7 @@ _DUCKDB_TYPES = {
 
 
 def _selected(column: Column) -> str:
-    """As from the source: what `frame_of` expects as text is selected as text."""
+    """As from the source: what `rows_of` expects as text is selected as text."""
     as_text = column.type.kind in (Kind.UUID, Kind.DECIMAL, Kind.JSON)
     return SELECTED_AS[Kind.UUID]["uuid"].format(column.sql) if as_text else column.sql
 

@@ -1,22 +1,28 @@
 """What people do with exports that exist: see them, get a link, cancel, try again. Each asks who they are first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.authorize import authorize_job, identify
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.request import authorize_plan
+from export_pipeline.flow.verify import outcome_of, verify_again
 from export_pipeline.model.access import Role
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.job import ExportJob, Status
+from export_pipeline.model.verification import Verification, Verify
 
 
 @dataclass(frozen=True, repr=False)
 class Link:
-    """An address that lets its holder download the file; whoever has it has the data, so it has no repr."""
+    """Addresses that let their holder download the files, by name, `url` the first; whoever has them has the data, so
+    this has no repr."""
 
     url: str
+    urls: Mapping[str, str]
     expires_at: datetime
 
 
@@ -37,7 +43,7 @@ def list_exports(
 
 
 def issue_link(engine: Engine, email: str, export_id: str) -> Link:
-    """A new link to the export's file, audited. Raises Forbidden, NotFound, and Rejected where there
+    """A new link to each of the export's files, audited. Raises Forbidden, NotFound, and Rejected where there
     is no file to link to.
 
     Whoever may no longer read the data gets no link to what they took out when they might.
@@ -50,17 +56,19 @@ def issue_link(engine: Engine, email: str, export_id: str) -> Link:
             )
         )
     authorize_plan(engine, principal, make_plan(engine, job.request))
-    file = job.files[0]
     now = datetime.now(UTC)
     left = (job.expires_at - now).total_seconds() if job.expires_at else engine.settings.url_ttl_seconds
     seconds = int(min(engine.settings.url_ttl_seconds, left))
     if seconds < 1:
         raise Rejected(f"the export {job.id} has expired; ask for it again")
     destination = engine.destination(job.request.destination)
-    if destination.stat(file.key) is None:
-        raise Rejected(f"the file of the export {job.id} is gone from its destination; ask for the export again")
-    url = destination.link(file.key, ttl_seconds=seconds, filename=file.key.rpartition("/")[2])
-    link = Link(url=url, expires_at=now + timedelta(seconds=seconds))
+    urls = {}
+    for file in job.files:
+        name = file.key.rpartition("/")[2]
+        if destination.stat(file.key) is None:
+            raise Rejected(f"the file {name} is gone from its destination; ask for the export again")
+        urls[name] = destination.link(file.key, ttl_seconds=seconds, filename=name)
+    link = Link(url=next(iter(urls.values())), urls=urls, expires_at=now + timedelta(seconds=seconds))
     engine.audit.link(job, actor=principal.email, expires_at=link.expires_at)
     return link
 
@@ -79,6 +87,15 @@ def retry_export(engine: Engine, email: str, export_id: str) -> ExportJob:
     Rejected where it is neither, or where the requester may no longer have it."""
     principal, job = authorize_job(engine, email, export_id)
     return engine.jobs.retry(job.id, actor=principal.email)
+
+
+def verify_export(engine: Engine, email: str, export_id: str, extent: Verify | None = None) -> tuple[int, Verification]:
+    """Reads a completed export's files back from their destination and compares them with what was read from the
+    source. Returns how many rows they have and what was proven. Raises Forbidden, NotFound, Rejected, Unproven."""
+    _, job = authorize_job(engine, email, export_id)
+    reader = engine.format(job.request.format).reader
+    chosen = extent or (reader.usual if reader else Verify.OFF)
+    return verify_again(engine, job, chosen, Attempt(job.id, job.attempt)), outcome_of(chosen)
 
 
 _NO_LINK = {

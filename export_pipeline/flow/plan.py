@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import sql
 from pydantic import ValidationError
 
+from export_pipeline.flow.compress import CODECS, compression_of, with_level
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.query import Selection, select
 from export_pipeline.flow.source import Connection, Snapshot, translated_errors
@@ -18,6 +19,7 @@ from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format, Options
 from export_pipeline.model.job import ExportRequest
+from export_pipeline.model.verification import Verify
 
 #: For each declared kind, how a column of a source type is selected so that it arrives exactly. `{}` is its expression.
 #: A source type that is not listed is refused by name: ranges, arrays, `timestamp` without a zone, geometry, …
@@ -53,6 +55,19 @@ class Plan:
     format: Format
     options: Options
     row_limit: int | None
+    extent: Verify = Verify.OFF
+
+    @property
+    def extension(self) -> str:
+        """The files' extension, without the first point."""
+        codec = CODECS.get(compression_of(self.options))
+        return self.format.extension + (codec.suffix if codec else "")
+
+    @property
+    def media_type(self) -> str:
+        """The files' media type."""
+        codec = CODECS.get(compression_of(self.options))
+        return codec.media_type if codec else self.format.media_type
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -73,9 +88,16 @@ def make_plan(engine: Engine, request: ExportRequest) -> Plan:
     """Checks all that can be known without the source. Raises Rejected, saying what is allowed."""
     selection = select(engine.dataset(request.dataset), request.filters, request.columns)
     form = engine.format(request.format)
-    options = _parse_options(form, request.options)
+    options = with_level(_parse_options(form, request.options), engine.settings.compression_level)
     limit = engine.settings.max_records if form.for_people(options) else None
-    return Plan(request=request, selection=selection, format=form, options=options, row_limit=limit)
+    return Plan(
+        request=request,
+        selection=selection,
+        format=form,
+        options=options,
+        row_limit=limit,
+        extent=_extent(form, request.verify),
+    )
 
 
 def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
@@ -103,6 +125,15 @@ def _parse_options(form: Format, options: Mapping[str, str]) -> Options:
         allowed = "; ".join(_described(name, field) for name, field in form.options.model_fields.items())
         wrong = "; ".join(f"option {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise Rejected(f"{form.name}: {wrong}. Its options: {allowed or 'none'}") from None
+
+
+def _extent(form: Format, asked: Verify | None) -> Verify:
+    """How much of the files is read again. Raises Rejected where nobody can."""
+    if form.reader is not None:
+        return asked or form.reader.usual
+    if asked in (Verify.FULL, Verify.SAMPLE):
+        raise Rejected(f"{form.name}: a file of this format cannot be read back and verified; take verify=off")
+    return Verify.OFF
 
 
 def _described(name: str, field: Any) -> str:

@@ -31,7 +31,7 @@ def attempt_prefix(s3_prefix: str, job: ExportJob) -> str:
 def file_name(job: ExportJob, plan: Plan) -> str:
     """The file's name: the export's id, and the range where one was asked for."""
     period = f"_{plan.selection.period}" if plan.selection.period else ""
-    return f"export_{job.id}{period}.{plan.format.extension}"
+    return f"export_{job.id}{period}.{plan.extension}"
 
 
 def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
@@ -56,6 +56,7 @@ def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
             for column in plan.columns
         ],
         "rows": sum(file.rows for file in outcome.files),
+        "verification": outcome.verification.value,
         "files": [
             {
                 "name": file.key.rpartition("/")[2],
@@ -63,6 +64,7 @@ def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
                 "sha256": file.sha256,
                 "rows": file.rows,
                 "media_type": file.media_type,
+                "certificate": vars(file.certificate) if file.certificate else None,
             }
             for file in outcome.files
         ],

@@ -1,19 +1,32 @@
-"""One file, from a stream of rows to a finished object at the destination: counted, hashed, and whole or not at all."""
+"""Files, from a stream of rows to finished objects at the destination: counted, hashed, and whole or not at all.
+
+One file, or as many as the options' limits ask for; each has what its rows add up to, for the proof.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import io
-from typing import BinaryIO, cast
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.compress import compressed
 from export_pipeline.flow.extract import Rows
 from export_pipeline.flow.plan import Plan
+from export_pipeline.flow.proof import Proof
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken
-from export_pipeline.model.format import FileContext
+from export_pipeline.model.format import FileContext, Options
 from export_pipeline.model.job import ExportFile
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: A guess at a row's size for the choice of an upload's part size; too small a guess only fails past 78 GB.
 _BYTES_PER_ROW = 400
+#: How many bytes a row takes in a file, for each byte in memory: a careful guess until a first file tells.
+_FIRST_RATIO = 2.0
 
 
 class CountingWriter(io.RawIOBase):
@@ -23,6 +36,7 @@ class CountingWriter(io.RawIOBase):
         self._target = target
         self._attempt = attempt
         self._hash = hashlib.sha256()
+        self._before = attempt.bytes_done
         self.bytes = 0
 
     def writable(self) -> bool:
@@ -36,7 +50,7 @@ class CountingWriter(io.RawIOBase):
         self._hash.update(view)
         self._target.write(view)
         self.bytes += len(view)
-        self._attempt.bytes_done = self.bytes
+        self._attempt.bytes_done = self._before + self.bytes
         return len(view)
 
     @property
@@ -45,26 +59,129 @@ class CountingWriter(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def write_file(
+def write_files(
     rows: Rows, plan: Plan, context: FileContext, attempt: Attempt, *, destination: Destination, key: str
+) -> tuple[ExportFile, ...]:
+    """Writes the rows to the key, or, where the options set limits, to as many keys as they need, numbered before the
+    extension. Raises Broken where a row that was read was not written."""
+    options = plan.options
+    split = options.max_file_rows is not None or options.max_file_bytes is not None
+    remaining = _Remaining(rows.batches, options)
+    files: list[ExportFile] = []
+    while not files or remaining.any():
+        name = numbered(key, len(files) + 1) if split else key
+        files.append(_write_file(rows, remaining, plan, context, attempt, destination=destination, key=name))
+        attempt.check()
+    written = sum(file.rows for file in files)
+    if written != attempt.rows_done:
+        raise Broken(f"{attempt.rows_done:,} rows were read and {written:,} written; nothing was delivered")
+    return tuple(files)
+
+
+def numbered(key: str, number: int) -> str:
+    """The key of a part: its number stands before the extension."""
+    folder, slash, name = key.rpartition("/")
+    stem, point, extension = name.partition(".")
+    return f"{folder}{slash}{stem}_part-{number:05}{point}{extension}"
+
+
+def _write_file(
+    rows: Rows,
+    remaining: _Remaining,
+    plan: Plan,
+    context: FileContext,
+    attempt: Attempt,
+    *,
+    destination: Destination,
+    key: str,
 ) -> ExportFile:
-    """Writes the rows to the key. Raises Broken where a row that was read was not written."""
+    proof = Proof(plan.columns)
+    held = plan.format.reader.held if plan.format.reader else None
     with destination.open(
         key,
-        media_type=plan.format.media_type,
+        media_type=plan.media_type,
         filename=key.rpartition("/")[2],
         estimated_bytes=rows.estimated * _BYTES_PER_ROW,
     ) as target:
         writer = CountingWriter(target, attempt)
-        written = plan.format.write(rows.frame, cast(BinaryIO, writer), context, plan.options)
+
+        def batches() -> Iterator[pl.DataFrame]:
+            for batch in remaining.file(lambda: writer.bytes):
+                proof.add(held(batch, plan.columns, plan.options) if held else batch)
+                yield batch
+
+        with compressed(cast(BinaryIO, writer), plan.options) as plain:
+            written = plan.format.write(_frame(rows.schema, batches()), plain, context, plan.options)
         attempt.check()
-        if written != attempt.rows_done:
-            raise Broken(f"{attempt.rows_done:,} rows were read and {written:,} written; nothing was delivered")
+        remaining.learn(writer.bytes)
     return ExportFile(
         key=key,
         url=destination.address(key),
         bytes=writer.bytes,
         sha256=writer.sha256,
         rows=written,
-        media_type=plan.format.media_type,
+        media_type=plan.media_type,
+        certificate=proof.certificate(),
     )
+
+
+def _frame(schema: pl.Schema, batches: Iterator[pl.DataFrame]) -> pl.LazyFrame:
+    """The batches as a lazy frame, which can be read once."""
+    from polars.io.plugins import register_io_source
+
+    def read(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for batch in batches:
+            yield batch if with_columns is None else batch.select(with_columns)
+
+    return register_io_source(io_source=read, schema=schema)
+
+
+class _Remaining:
+    """The rows that are still to be written, dealt out file by file."""
+
+    def __init__(self, batches: Iterator[pl.DataFrame], options: Options) -> None:
+        self._batches = batches
+        self._rest: pl.DataFrame | None = None
+        self._max_rows = options.max_file_rows
+        self._max_bytes = options.max_file_bytes
+        self._ratio = _FIRST_RATIO
+        self._fed = 0
+
+    def any(self) -> bool:
+        """Whether there are rows left. Raises what reading them raises."""
+        if self._rest is None:
+            self._rest = self._next()
+        return self._rest is not None
+
+    def file(self, written: Callable[[], int]) -> Iterator[pl.DataFrame]:
+        """The rows of the next file; `written` tells how many bytes of it have been written."""
+        rows = self._fed = 0
+        while self.any():
+            assert self._rest is not None
+            batch, size = self._rest, max(1, int(self._rest.estimated_size()))
+            room = batch.height
+            if self._max_rows is not None:
+                room = min(room, self._max_rows - rows)
+            if self._max_bytes is not None:
+                left = self._max_bytes - max(written(), self._fed * self._ratio)
+                room = min(room, int(left / (size * self._ratio) * batch.height))
+                room = max(room, 0 if rows else 1)
+            if room <= 0:
+                return
+            self._rest = batch.slice(room) if room < batch.height else None
+            rows += room
+            self._fed += size * room // batch.height
+            yield batch.head(room)
+
+    def learn(self, bytes_written: int) -> None:
+        """Takes a finished file's size for a measure of the next."""
+        if self._fed:
+            self._ratio = 1.02 * bytes_written / self._fed
+
+    def _next(self) -> pl.DataFrame | None:
+        for batch in self._batches:
+            if batch.height:
+                return batch
+        return None

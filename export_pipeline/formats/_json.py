@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 from pydantic import Field
 
 from export_pipeline import __version__
-from export_pipeline.formats._sink import RowCount, SinkTarget, surfacing
+from export_pipeline.formats._sink import RowCount, SinkTarget, refusing, surfacing
 from export_pipeline.model.dataset import Column, Kind
-from export_pipeline.model.errors import Rejected
-from export_pipeline.model.format import FileContext, Options
+from export_pipeline.model.format import FileContext, TextOptions
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class JsonValueOptions(Options):
+class JsonValueOptions(TextOptions):
     """What can be chosen for values in JSON."""
 
     decimals: Literal["number", "text"] = Field(
@@ -125,17 +124,16 @@ def _verbatim(column: Column) -> pl.Expr:
 
 def _finite(frame: pl.LazyFrame, columns: tuple[Column, ...]) -> pl.LazyFrame:
     """The frame, which fails at a number that JSON does not know."""
+    import polars as pl
+
     floats = [column.name for column in columns if column.type.kind is Kind.FLOAT]
     if not floats:
         return frame
 
-    def check(batch: pl.DataFrame) -> pl.DataFrame:
-        for name in floats:
-            if not batch[name].is_finite().all():
-                raise Rejected(
-                    f"the column {name} holds NaN or infinity, which JSON does not know; leave the column out, choose "
-                    "another format, or cast it to text in the dataset's file"
-                )
-        return batch
+    def refusal(row: int, name: str) -> str:
+        return (
+            f"row {row:,}: {name} is NaN or infinity, which JSON does not know; leave the column out, choose another "
+            "format, or cast it to text in the dataset's file"
+        )
 
-    return frame.map_batches(check, streamable=True)
+    return refusing(frame, {name: ~pl.col(name).is_finite() for name in floats}, refusal)

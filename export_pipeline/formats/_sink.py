@@ -6,15 +6,18 @@ No file format here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from export_pipeline.model.errors import Broken
+from export_pipeline.model.errors import Broken, Rejected
 
 if TYPE_CHECKING:
     import polars as pl
+
+#: A column for rows' numbers: no dataset's column may be called so.
+_ROW = "\0row"
 
 
 class RowCount:
@@ -67,6 +70,21 @@ class SinkTarget:
     def close(self) -> None:
         """Lets go of the target, without closing it."""
         self._target = None
+
+
+def refusing(frame: pl.LazyFrame, findings: Mapping[str, pl.Expr], refusal: Callable[[int, str], str]) -> pl.LazyFrame:
+    """The frame, which raises Rejected at the first batch in which a finding (by column) is true, with what `refusal`
+    says of the row's number, from 1, and the column."""
+
+    def check(batch: pl.DataFrame) -> pl.DataFrame:
+        found = batch.select(wrong.fill_null(False).alias(name) for name, wrong in findings.items())
+        for name in findings:
+            if found[name].any():
+                raise Rejected(refusal(batch[_ROW][found[name].arg_max() or 0] + 1, name))
+        return batch
+
+    # Batches may come out of order: each brings the numbers of its rows.
+    return frame.with_row_index(_ROW).map_batches(check, streamable=True).drop(_ROW)
 
 
 def stage(frame: pl.LazyFrame, path: Path) -> int:

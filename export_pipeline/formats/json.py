@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from pydantic import Field
 
 from export_pipeline.formats._json import JsonValueOptions, metadata, write_rows
+from export_pipeline.formats._json_reader import DOCUMENT
 from export_pipeline.model.format import FileContext, Format
 
 if TYPE_CHECKING:
@@ -79,4 +80,5 @@ FORMAT = Format(
     options=JsonOptions,
     write=write,
     for_people=lambda options: False,
+    reader=DOCUMENT,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from export_pipeline.formats._json import JsonValueOptions, write_rows
+from export_pipeline.formats._json_reader import LINES
 from export_pipeline.model.format import FileContext, Format
 
 if TYPE_CHECKING:
@@ -25,4 +26,5 @@ FORMAT = Format(
     options=JsonValueOptions,
     write=write,
     for_people=lambda options: False,
+    reader=LINES,
 )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
+from psycopg import sql
 from pydantic import Field
 
 from export_pipeline import __version__
+from export_pipeline.formats import _duckdb
 from export_pipeline.formats._sink import RowCount, SinkTarget, surfacing
+from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import FileContext, Format, Options
+from export_pipeline.model.verification import Reader
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,6 +104,25 @@ class _TailTarget(SinkTarget):
         return int(pyarrow.parquet.read_metadata(pa.BufferReader(tail)).num_rows)
 
 
+def read(path: Path, columns: tuple[Column, ...], options: ParquetOptions, limit: int | None) -> Iterator[pl.DataFrame]:
+    """The file's rows. Raises Broken where a column is not there under its name and type."""
+    types = {_duckdb.place(index): _duckdb.duckdb_type(column) for index, column in enumerate(columns)}
+    values = sql.SQL(", ").join(
+        sql.SQL("{}::{} AS {}").format(sql.Identifier(column.name), sql.SQL(type_), sql.Identifier(place))
+        for column, (place, type_) in zip(columns, types.items(), strict=True)
+    )
+    yield from _duckdb.read(sql.SQL("(SELECT {} FROM {})").format(values, _source(path)), columns, limit)
+
+
+def count(path: Path, columns: tuple[Column, ...], options: ParquetOptions) -> int:
+    """How many rows the file has."""
+    return _duckdb.count(_source(path))
+
+
+def _source(path: Path) -> sql.Composed:
+    return sql.SQL("read_parquet({})").format(sql.Literal(str(path)))
+
+
 FORMAT = Format(
     name="parquet",
     title="Parquet",
@@ -107,4 +132,5 @@ FORMAT = Format(
     options=ParquetOptions,
     write=write,
     for_people=lambda options: False,
+    reader=Reader(rows=read, count=count),
 )

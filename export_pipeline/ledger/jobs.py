@@ -18,6 +18,7 @@ from export_pipeline.ledger.rows import asked, job_of
 from export_pipeline.model.access import Principal
 from export_pipeline.model.errors import Cancelled, ErrorKind, ExportError, Rejected, Superseded
 from export_pipeline.model.job import ExportJob, ExportRequest, Outcome, Phase, Status
+from export_pipeline.model.verification import Verification
 
 #: A row that this attempt has, and nobody else.
 _OURS = sql.SQL("id = %(id)s AND attempt = %(attempt)s AND status = 'processing'")
@@ -25,7 +26,7 @@ _OURS = sql.SQL("id = %(id)s AND attempt = %(attempt)s AND status = 'processing'
 #: What a row forgets when it waits for its next attempt.
 _AFRESH = sql.SQL("""
     status = 'pending', attempt = attempt + 1, phase = NULL, rows_done = 0, bytes = NULL, files = '[]',
-    snapshot_at = NULL, heartbeat_at = NULL, cancel_requested_at = NULL, cancel_requested_by = NULL
+    verification = NULL, snapshot_at = NULL, heartbeat_at = NULL, cancel_requested_at = NULL, cancel_requested_by = NULL
 """)
 
 
@@ -48,9 +49,9 @@ class Jobs(JobLookup):
             row = connection.execute(
                 """
                 INSERT INTO exports.export_jobs (dataset, filters, columns, format, options, destination, recurring,
-                    requested_by, requester_id, owner_id, not_before)
+                    verify, requested_by, requester_id, owner_id, not_before)
                 VALUES (%(dataset)s, %(filters)s, %(columns)s, %(format)s, %(options)s, %(destination)s, %(recurring)s,
-                    %(requested_by)s, %(requester_id)s, %(owner_id)s, %(not_before)s)
+                    %(verify)s, %(requested_by)s, %(requester_id)s, %(owner_id)s, %(not_before)s)
                 RETURNING *
                 """,
                 {
@@ -61,6 +62,7 @@ class Jobs(JobLookup):
                     "options": Jsonb(dict(request.options)),
                     "destination": request.destination,
                     "recurring": request.recurring,
+                    "verify": request.verify.value if request.verify else None,
                     "requested_by": requester.email,
                     "requester_id": requester.id,
                     "owner_id": owner_id,
@@ -124,7 +126,7 @@ class Jobs(JobLookup):
             sql.SQL("""
             UPDATE exports.export_jobs
             SET phase = 'publishing', files = %(files)s, bytes = %(bytes)s, rows_done = %(rows)s,
-                snapshot_at = %(snapshot_at)s, heartbeat_at = clock_timestamp()
+                verification = %(verification)s, snapshot_at = %(snapshot_at)s, heartbeat_at = clock_timestamp()
             WHERE {ours} AND cancel_requested_at IS NULL RETURNING *
             """).format(ours=_OURS),
             export_id,
@@ -132,6 +134,7 @@ class Jobs(JobLookup):
             files=Jsonb([asdict(file) for file in outcome.files]),
             bytes=sum(file.bytes for file in outcome.files),
             rows=sum(file.rows for file in outcome.files),
+            verification=outcome.verification.value,
             snapshot_at=outcome.snapshot_at,
         )
 
@@ -156,14 +159,26 @@ class Jobs(JobLookup):
                 "rows": job.rows,
                 "bytes": job.bytes,
                 "sha256": [file.sha256 for file in job.files],
+                "verification": job.verification.value if job.verification else None,
             }
             record(connection, event_of(job, Action.COMPLETION, job.request.requested_by, **delivered))
             return job
 
-    def fail(self, export_id: str, attempt: int, *, kind: ErrorKind, message: str, actor: str) -> ExportJob:
-        """Ends a job, running or still pending, as failed. Raises Superseded."""
+    def fail(
+        self, export_id: str, attempt: int, *, kind: ErrorKind, message: str, actor: str, unproven: bool = False
+    ) -> ExportJob:
+        """Ends a job, running or still pending, as failed; `unproven`: since its files were read back and are not what
+        was read from the source. Raises Superseded."""
         return self._end(
-            Status.FAILED, Action.FAILURE, export_id, attempt, actor=actor, reason=message, kind=kind, error=message
+            Status.FAILED,
+            Action.FAILURE,
+            export_id,
+            attempt,
+            actor=actor,
+            reason=message,
+            kind=kind,
+            error=message,
+            verification=Verification.FAILED if unproven else None,
         )
 
     def cancelled(self, export_id: str, attempt: int, *, actor: str, reason: str) -> ExportJob:
@@ -289,15 +304,24 @@ class Jobs(JobLookup):
         reason: str,
         kind: ErrorKind,
         error: str,
+        verification: Verification | None = None,
     ) -> ExportJob:
         with self._database.transaction() as connection:
             row = connection.execute(
                 """
                 UPDATE exports.export_jobs
-                SET status = %(status)s, error = %(error)s, error_kind = %(kind)s, phase = NULL, files = '[]'
+                SET status = %(status)s, error = %(error)s, error_kind = %(kind)s, phase = NULL, files = '[]',
+                    verification = %(verification)s
                 WHERE id = %(id)s AND attempt = %(attempt)s AND status IN ('pending', 'processing') RETURNING *
                 """,
-                {"id": export_id, "attempt": attempt, "status": status.value, "error": error, "kind": kind.value},
+                {
+                    "id": export_id,
+                    "attempt": attempt,
+                    "status": status.value,
+                    "error": error,
+                    "kind": kind.value,
+                    "verification": verification.value if verification else None,
+                },
             ).fetchone()
             if row is None:
                 raise _superseded(export_id, attempt)

@@ -5,6 +5,7 @@ from typing import Any
 from psycopg.rows import DictRow
 
 from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest, Phase, Status
+from export_pipeline.model.verification import Verification, Verify
 
 #: Columns that a job takes as they are.
 _AS_THEY_ARE = (
@@ -39,13 +40,15 @@ def job_of(row: DictRow) -> ExportJob:
         destination=row["destination"],
         not_before=row["not_before"],
         recurring=row["recurring"],
+        verify=Verify(row["verify"]) if row["verify"] else None,
     )
     return ExportJob(
         id=str(row["id"]),
         request=request,
         status=Status(row["status"]),
         phase=Phase(row["phase"]) if row["phase"] else None,
-        files=tuple(ExportFile(**file) for file in row["files"]),
+        verification=Verification(row["verification"]) if row["verification"] else None,
+        files=tuple(ExportFile.of(file) for file in row["files"]),
         **{name: row[name] for name in _AS_THEY_ARE},
     )
 

@@ -55,6 +55,15 @@ def decimal(precision: int, scale: int) -> Type:
     return Type(Kind.DECIMAL, precision, scale)
 
 
+def parse_type(text: str) -> Type:
+    """The type that `str` writes so. Raises ValueError."""
+    kind, _, digits = text.partition("(")
+    if not digits:
+        return Type(Kind(kind))
+    precision, _, scale = digits.removesuffix(")").partition(",")
+    return decimal(int(precision), int(scale))
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the file: `sql` is the expression that yields it, in the scope of the dataset's source."""

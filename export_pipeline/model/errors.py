@@ -58,6 +58,10 @@ class Broken(ExportError):
     kind = ErrorKind.BROKEN
 
 
+class Unproven(Broken):
+    """A finished file was read back and is not what was read from the source."""
+
+
 class Cancelled(ExportError):
     """The export was cancelled on request."""
 

@@ -5,21 +5,74 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from export_pipeline.model.dataset import Column
+from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.report import Report
+from export_pipeline.model.verification import Reader
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+class Compression(StrEnum):
+    """How a file is compressed as a whole: by what program people unpack it with."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    SNAPPY = "snappy"
+    LZ4 = "lz4"
+
+
+#: The levels that a compression has; Snappy has none.
+LEVELS: Mapping[Compression, range] = {
+    Compression.GZIP: range(1, 10),
+    Compression.ZSTD: range(1, 20),
+    Compression.LZ4: range(1, 10),
+}
 
 
 class Options(BaseModel):
     """Base of each format's options: unknown names are refused, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_file_rows: int | None = Field(
+        None, ge=1, description="Split into numbered files of at most so many rows. Default: one file."
+    )
+    max_file_bytes: int | None = Field(
+        None,
+        ge=65_536,
+        description="Split into numbered files: the next one begins where this one is about to pass so many bytes. "
+        "Default: one file.",
+    )
+
+
+class TextOptions(Options):
+    """Base of the options of formats that are text, and so can be compressed as a whole."""
+
+    compression: Compression = Field(
+        Compression.NONE,
+        description="How the finished file is compressed: `gzip` (.gz), `zstd` (.zst), `lz4` (.lz4) or `snappy` (.sz, "
+        "framed). Browsers save it as it is.",
+    )
+    compression_level: int | None = Field(
+        None,
+        description="1 (quick) to 9 for gzip and lz4, to 19 (small) for zstd. Default: EXPORT_COMPRESSION_LEVEL; "
+        "without that, 6 for gzip, 3 for zstd, 1 for lz4.",
+    )
+
+    @model_validator(mode="after")
+    def _level_exists(self) -> Self:
+        levels = LEVELS.get(self.compression)
+        if self.compression_level is not None and (levels is None or self.compression_level not in levels):
+            known = f"{levels[0]} to {levels[-1]}" if levels else "none"
+            raise ValueError(f"compression_level={self.compression_level}: {self.compression} has the levels: {known}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -36,12 +89,25 @@ class FileContext:
     report: Report = field(default_factory=Report)
 
 
+def polars_type(column: Column) -> pl.DataType:
+    """The type in which the column's values come to a writer: String also for UUIDs and JSON."""
+    import polars as pl
+
+    match column.type.kind:
+        case Kind.DECIMAL:
+            return pl.Decimal(column.type.precision, column.type.scale)
+        case Kind.TIMESTAMP:
+            return pl.Datetime("us", "UTC")
+        case kind:
+            simple = {Kind.INTEGER: pl.Int64, Kind.FLOAT: pl.Float64, Kind.BOOLEAN: pl.Boolean, Kind.DATE: pl.Date}
+            return simple.get(kind, pl.String)()
+
+
 class Write(Protocol):
     """Writes all rows of `frame` to `target` (opened for binary writing, not seekable) and returns how many it wrote.
 
     The frame is streamed: memory must not grow with its rows. Its columns are `context.columns`, in order, with the
-    Polars types TEXT/UUID/JSON → String, INTEGER → Int64, DECIMAL → Decimal(precision, scale), FLOAT → Float64,
-    BOOLEAN → Boolean, DATE → Date, TIMESTAMP → Datetime("us", "UTC").
+    types that `polars_type` tells.
     Raises `Rejected` where a value cannot be held exactly, naming the column (and the row where it can be known).
     """
 
@@ -51,7 +117,7 @@ class Write(Protocol):
 @dataclass(frozen=True)
 class Format:
     """One file format. `for_people` tells from the options whether the file is meant to be opened by people, to whom
-    the record limit applies."""
+    the record limit applies; `reader` reads its files again, where that can be done."""
 
     name: str
     title: str
@@ -61,3 +127,4 @@ class Format:
     options: type[Options]
     write: Write
     for_people: Callable[[Any], bool]
+    reader: Reader | None = None

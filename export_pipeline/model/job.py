@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
+
+from export_pipeline.model.verification import Certificate, Verification, Verify
 
 
 class Status(StrEnum):
@@ -41,7 +43,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What somebody asks for, before it is checked. Values are text as they came in through a door."""
+    """What somebody asks for, before it is checked. Values are text as they came in through a door; `verify` is how
+    much of the files is read back, where that is not left to the format."""
 
     dataset: str
     requested_by: str
@@ -52,6 +55,7 @@ class ExportRequest:
     destination: str = "s3"
     not_before: datetime | None = None
     recurring: bool = False
+    verify: Verify | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,13 @@ class ExportFile:
     sha256: str
     rows: int
     media_type: str
+    certificate: Certificate | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The file that was written down as JSON by `asdict`."""
+        certificate = document.get("certificate")
+        return cls(**(dict(document) | {"certificate": Certificate(**certificate) if certificate else None}))
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class ExportJob:
     rows_estimated: int | None = None
     bytes: int | None = None
     files: tuple[ExportFile, ...] = ()
+    verification: Verification | None = None
     snapshot_at: datetime | None = None
     heartbeat_at: datetime | None = None
     cancel_requested_at: datetime | None = None
@@ -104,4 +116,4 @@ class Outcome:
 
     files: tuple[ExportFile, ...]
     snapshot_at: datetime
-    details: Mapping[str, Any] = field(default_factory=dict)
+    verification: Verification = Verification.OFF

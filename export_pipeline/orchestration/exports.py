@@ -9,8 +9,9 @@ from export_pipeline.flow.export import run_export
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.query import DATE_FROM, DATE_TO
 from export_pipeline.flow.request import file_request
-from export_pipeline.model.errors import NotFound, Superseded, Transient
+from export_pipeline.model.errors import NotFound, Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.verification import Verify
 from export_pipeline.orchestration.reporting import ProgressLog, failure_of, failures_told, materialization
 from export_pipeline.orchestration.resource import ServicesResource
 
@@ -42,6 +43,9 @@ class ExportConfig(dg.Config):
     options: dict[str, str] = Field(default={}, description="The format's options, by name, for example profile: raw.")
     destination: str = Field(default="s3", description="Where the file is delivered to.")
     requested_by: str = Field(default="", description="The e-mail address of who asks; their rights are checked.")
+    verify: str = Field(
+        default="", description="How much of the file is read back: full, sample or off; empty: what is usual for it."
+    )
     export_id: str = Field(default="", description="Set by the sensor: run this filed request; all else is in its row.")
 
     def request(self) -> ExportRequest:
@@ -55,6 +59,7 @@ class ExportConfig(dg.Config):
             format=self.format,
             options=self.options,
             destination=self.destination,
+            verify=_extent(self.verify),
         )
 
 
@@ -64,6 +69,13 @@ def config_of(job: ExportJob) -> dict[str, Any]:
     return ExportConfig(
         dataset=request.dataset, format=request.format, destination=request.destination, export_id=job.id
     ).model_dump()
+
+
+def _extent(text: str) -> Verify | None:
+    try:
+        return Verify(text) if text else None
+    except ValueError:
+        raise Rejected(f"verify={text!r} is none of: {', '.join(Verify)}") from None
 
 
 def tags_of(job: ExportJob) -> dict[str, str]:

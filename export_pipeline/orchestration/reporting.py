@@ -113,9 +113,12 @@ def job_metadata(job: ExportJob) -> dict[str, Any]:
         metadata["snapshot_at"] = dg.MetadataValue.timestamp(job.snapshot_at)
     if job.expires_at:
         metadata["expires_at"] = dg.MetadataValue.timestamp(job.expires_at)
-    for file in job.files:
-        metadata["sha256"] = file.sha256
-        metadata["address"] = dg.MetadataValue.path(file.url)
+    if job.verification:
+        metadata["verification"] = job.verification.value
+    for number, file in enumerate(job.files, start=1):
+        suffix = f"_{number}" if number > 1 else ""
+        metadata[f"sha256{suffix}"] = file.sha256
+        metadata[f"address{suffix}"] = dg.MetadataValue.path(file.url)
     return metadata
 
 
@@ -156,8 +159,12 @@ def _link(engine: Engine, job: ExportJob) -> Mapping[str, Any]:
     except ExportError:
         # The file is there; that no link could be made now is no failure of the export.
         return {"new_link": dg.MetadataValue.md(again)}
+    links = {
+        f"link_{number}" if number > 1 else "link": dg.MetadataValue.url(url)
+        for number, url in enumerate(issued.urls.values(), start=1)
+    }
     return {
-        "link": dg.MetadataValue.url(issued.url),
+        **links,
         "link_expires_at": dg.MetadataValue.timestamp(issued.expires_at),
         "new_link": dg.MetadataValue.md(again),
     }

@@ -6,10 +6,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from export_pipeline.model.dataset import TEXT, Column
+from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import COLUMNS, FORMATS, OneWay, Row
@@ -31,6 +34,7 @@ NULLS = (None,) * len(COLUMNS)
 _UTC = "2010-11-17T14:03:22.000000Z"
 _JSON = (*ROW[:4], Decimal("0.1"), True, "2010-11-17", _UTC, {"text": "Hello"})
 EXPECTED = {
+    "avro": [ROW, NULLS],
     "csv": [
         [ROW[0], ROW[1], "-42", "-12.3400", "0.1", "true", "2010-11-17", _UTC, ROW[8]],
         [""] * len(COLUMNS),
@@ -38,18 +42,28 @@ EXPECTED = {
     "json": [[*_JSON], [*NULLS]],
     "jsonl": [[*_JSON], [*NULLS]],
     "parquet": [ROW, NULLS],
+    "tsv": [
+        [ROW[0], ROW[1], "-42", "-12.3400", "0.1", "true", "2010-11-17", _UTC, ROW[8]],
+        [""] * len(COLUMNS),
+    ],
     "xlsx": [
         (*ROW[:3], -12.34, 0.1, True, datetime(2010, 11, 17), datetime(2010, 11, 17, 14, 3, 22), ROW[8]),
         NULLS,
     ],
 }
 READ = {
+    "avro": lambda data: [tuple(record.values()) for record in tables.read_avro(data)],
     "csv": lambda data: tables.read_csv(data)[1:],
     "json": tables.read_json,
     "jsonl": tables.read_jsonl,
     "parquet": tables.read_parquet,
+    "tsv": lambda data: tables.read_csv(data, "\t")[1:],
     "xlsx": lambda data: tables.read_xlsx(data)[0][1:],
 }
+
+
+#: Formats whose columns may not be called just anything.
+PLAIN_NAMES = {"avro"}
 
 
 class Refusal(Exception):
@@ -89,10 +103,12 @@ def test_file_when_no_rows_then_header_only(form: Format) -> None:
     names = [column.name for column in COLUMNS]
     assert READ[form.name](data) == []
     header = {
+        "avro": lambda: [field["name"] for field in tables.read_avro(data).writer_schema["fields"]],
         "csv": lambda: tables.read_csv(data)[0],
         "json": lambda: [column["name"] for column in json.loads(data)["metadata"]["columns"]],
         "jsonl": lambda: names if data == b"" else [],  # where names only come with rows
         "parquet": lambda: tables.pyarrow.parquet.read_schema(tables.io.BytesIO(data)).names,
+        "tsv": lambda: tables.read_csv(data, "\t")[0],
         "xlsx": lambda: list(tables.read_xlsx(data)[0][0]),
     }[form.name]()
     assert header == names
@@ -155,6 +171,10 @@ def test_names_when_they_need_quoting_then_unchanged(form: Format) -> None:
     names = ["a,b", 'with "quotes"', "with space", "naïve"]
     columns = tuple(Column(name, TEXT, "sql", "Text.") for name in names)
     target = OneWay()
+    if form.name in PLAIN_NAMES:
+        with pytest.raises(Rejected, match="a,b"):
+            form.write(tables.frame([], columns), target, tables.context(columns), form.options())  # type: ignore[arg-type]
+        return
 
     form.write(tables.frame([("1", "2", "3", "4")], columns), target, tables.context(columns), form.options())  # type: ignore[arg-type]
 
@@ -164,6 +184,7 @@ def test_names_when_they_need_quoting_then_unchanged(form: Format) -> None:
         "json": lambda: list(json.loads(data)["data"][0]),
         "jsonl": lambda: list(json.loads(data)),
         "parquet": lambda: tables.pyarrow.parquet.read_schema(tables.io.BytesIO(data)).names,
+        "tsv": lambda: tables.read_csv(data, "\t")[0],
         "xlsx": lambda: list(tables.read_xlsx(data)[0][0]),
     }[form.name]()
     assert found == names
@@ -180,3 +201,42 @@ def test_options_when_listed_then_described(form: Format) -> None:
     assert json.dumps(form.options().model_dump())
     assert form.description
     assert form.extension.isalnum()
+
+
+READABLE = [form for form in FORMATS.values() if form.reader is not None]
+
+
+@pytest.mark.parametrize("form", READABLE, ids=lambda form: form.name)
+def test_reader_when_it_reads_a_file_then_the_rows_are_those_that_the_format_holds(
+    form: Format, tmp_path: Path
+) -> None:
+    rows = [ROW, NULLS, (*ROW[:2], 2**53 + 1, *ROW[3:])] * 700
+    path = tmp_path / f"file.{form.extension}"
+    target = OneWay()
+    write(form, rows, target)
+    path.write_bytes(target.data.getvalue())
+    reader, options = form.reader, form.options()  # type: ignore[call-arg]
+    assert reader is not None
+    held = tables.frame(rows).collect()
+    if reader.held is not None:
+        held = reader.held(held, COLUMNS, options)
+
+    assert_frame_equal(pl.concat(reader.rows(path, COLUMNS, options, None)), held)
+    assert_frame_equal(pl.concat(reader.rows(path, COLUMNS, options, 1_000)), held.head(1_000))
+    assert reader.count(path, COLUMNS, options) == len(rows)
+
+
+@pytest.mark.parametrize("form", READABLE, ids=lambda form: form.name)
+def test_reader_when_the_file_is_damaged_or_another_then_broken(form: Format, tmp_path: Path) -> None:
+    path = tmp_path / f"file.{form.extension}"
+    reader, options = form.reader, form.options()  # type: ignore[call-arg]
+    assert reader is not None
+    target = OneWay()
+    write(form, [ROW] * 300, target)
+    whole = target.data.getvalue()
+    for data in (whole[: len(whole) // 2], b"something else\n" * 100):
+        path.write_bytes(data)
+        with pytest.raises(Broken):
+            found = sum(batch.height for batch in reader.rows(path, COLUMNS, options, None))
+            # A text file that ends early in the middle of a row is told by its number of rows at least.
+            raise Broken(f"{found} rows") if found < 300 else AssertionError(found)

@@ -58,6 +58,9 @@ def test_export_when_asked_for_then_file_row_and_manifest_agree(engine: Engine, 
     assert file.key == f"exports/campaign_results/{day:%Y/%m/%d}/{job.id}/1/export_{job.id}.csv"
     manifest = json.loads(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
     assert manifest["rows"] == job.rows == len(table(engine, job))
+    assert manifest["verification"] == job.verification == "passed"
+    certificate = manifest["files"][0].pop("certificate")
+    assert (certificate["rows"], certificate["nulls"]["phone"]) == (job.rows, 0)
     assert manifest["files"] == [
         {
             "name": f"export_{job.id}.csv",

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import fastavro
 import openpyxl
 import polars as pl
 import pyarrow.parquet
@@ -117,8 +118,13 @@ def write(name: str, rows: Sequence[Row], columns: Sequence[Column] = COLUMNS, *
     return target.data.getvalue()
 
 
-def read_csv(data: bytes) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+def read_csv(data: bytes, delimiter: str = ",") -> list[list[str]]:
+    return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=delimiter))
+
+
+def read_avro(data: bytes) -> Any:
+    """A reader of the records, which also knows the schema."""
+    return fastavro.reader(io.BytesIO(data))
 
 
 def read_csv_with_duckdb(data: bytes, path: Any, columns: dict[str, str]) -> list[Row]:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from export_pipeline.formats.csv import FORMAT, FORMULA, CsvOptions, defused
+from export_pipeline.formats._formulas import FORMULA, defused
+from export_pipeline.formats.csv import FORMAT, CsvOptions
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline.model.errors import Broken
 from export_pipeline_tests.formats import tables
@@ -237,7 +238,9 @@ def test_numbers_and_dates_when_spreadsheet_then_never_touched() -> None:
     assert found == ["", "", "-5", "-0.0001", "-1e-7", "", "2010-01-02", "", ""]
 
 
-@pytest.mark.parametrize(("name", "value"), [("profile", "excel"), ("delimiter", "#"), ("line_ending", "cr")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("profile", "excel"), ("delimiter", "a"), ("delimiter", ";;"), ("line_ending", "cr")]
+)
 def test_options_when_not_allowed_then_refused(name: str, value: str) -> None:
     with pytest.raises(ValidationError, match=name):
         CsvOptions.model_validate({name: value})

@@ -205,6 +205,7 @@ def test_launchpad_when_opened_then_is_filled_in_and_its_launch_delivers_a_file(
         "options": {},
         "destination": "s3",
         "requested_by": "operator@example.com",
+        "verify": "",
         "export_id": "",
     }
     launched = graphql(

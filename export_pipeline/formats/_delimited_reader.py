@@ -1,0 +1,85 @@
+"""Delimited text read again, for the proof that it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from export_pipeline.formats import _duckdb
+from export_pipeline.formats._delimited import TEXTS, DelimitedOptions, null_field
+from export_pipeline.formats._formulas import restored
+from export_pipeline.model.dataset import Column
+from export_pipeline.model.errors import Broken
+from export_pipeline.model.verification import Reader
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Bytes in a line at most: DuckDB wants to know, and keeps some such lines in memory.
+_LINE_BYTES = 8 << 20
+
+
+def rows(
+    path: Path, columns: tuple[Column, ...], options: DelimitedOptions, limit: int | None
+) -> Iterator[pl.DataFrame]:
+    """The file's rows. Raises Broken where the header or a value is not what it should be."""
+    texts = [column.name for column in columns if column.type.kind in TEXTS]
+    _check_header(path, columns, options)
+    for batch in _duckdb.read(_source(path, columns, options), columns, limit):
+        yield batch.with_columns(restored(batch[name]) for name in texts) if options.for_spreadsheets else batch
+
+
+def count(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
+    """How many rows the file has."""
+    return _duckdb.count(_source(path, columns, options))
+
+
+def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: DelimitedOptions) -> pl.DataFrame:
+    """A null among texts that is written as `""` is an empty text."""
+    import polars as pl
+
+    if null_field(columns, options) != '""' or columns[0].type.kind not in TEXTS:
+        return batch
+    return batch.with_columns(pl.all().fill_null(""))
+
+
+def _check_header(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> None:
+    import csv
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        found = next(csv.reader(file, delimiter=options.separator, strict=True), [])
+    expected = [column.name for column in columns]
+    if options.for_spreadsheets:
+        import polars as pl
+
+        found = restored(pl.Series(found, dtype=pl.String)).to_list()
+    if found != expected:
+        raise Broken(f"the file's header is {', '.join(found)} and should be {', '.join(expected)}")
+
+
+def _source(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> sql.Composed:
+    null = null_field(columns, options)
+    alone = null == '""' or (len(columns) == 1 and columns[0].type.kind not in TEXTS)
+    return sql.SQL(
+        "read_csv({path}, columns = {columns}, auto_detect = false, header = true, delim = {delimiter}, quote = '\"', "
+        "escape = '\"', nullstr = {null}, allow_quoted_nulls = {quoted_nulls}, max_line_size = {line_bytes}, "
+        "decimal_separator = {point}, strict_mode = true)"
+    ).format(
+        path=sql.Literal(str(path)),
+        columns=_duckdb.struct(
+            {_duckdb.place(index): _duckdb.duckdb_type(column) for index, column in enumerate(columns)}
+        ),
+        delimiter=sql.Literal(options.separator),
+        null=sql.Literal("" if null == '""' else null),
+        quoted_nulls=sql.SQL(
+            "true" if options.quoting == "always" or (alone and columns[0].type.kind not in TEXTS) else "false"
+        ),
+        line_bytes=sql.Literal(_LINE_BYTES),
+        point=sql.Literal("," if options.decimal_comma else "."),
+    )
+
+
+READER = Reader(rows=rows, count=count, held=held)

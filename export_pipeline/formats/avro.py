@@ -1,0 +1,105 @@
+"""Avro: object container files with their schema inside, in compressed blocks; for streams and data warehouses.
+
+Each field is a union with null. Timestamps are `timestamp-micros`, dates `date`, decimals `decimal` on bytes; UUIDs and
+JSON values are strings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+
+from pydantic import Field
+
+from export_pipeline.formats._sink import SinkTarget, surfacing
+from export_pipeline.model.dataset import Column
+from export_pipeline.model.errors import Broken, Rejected
+from export_pipeline.model.format import FileContext, Format, Options, polars_type
+from export_pipeline.model.verification import Reader
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Avro's own rule for the names of fields.
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_BATCH_ROWS = 16_384
+
+
+class AvroOptions(Options):
+    """What can be chosen for an Avro file."""
+
+    compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
+        "snappy",
+        description="The codec of its blocks: `snappy`, `zstd` (Avro's `zstandard`), `gzip` (Avro's `deflate`) or "
+        "`none` (`null`). Every reader knows gzip and none, nearly every one snappy.",
+    )
+
+
+def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: AvroOptions) -> int:
+    """Writes the frame as Avro; see `Write`. Raises Rejected for a column whose name Avro does not allow."""
+    import polars as pl
+    from polars_avro import AvroWriter, Codec
+
+    for column in context.columns:
+        if not _NAME.match(column.name):
+            raise Rejected(
+                f"the column {column.name!r}: in Avro a name has only letters of English, digits and underscores, and "
+                "does not begin with a digit; name it otherwise in the dataset's file, or choose another format"
+            )
+    codecs = {"zstd": Codec.Zstandard, "snappy": Codec.Snappy, "gzip": Codec.Deflate, "none": None}
+    schema = pl.Schema({column.name: polars_type(column) for column in context.columns})
+    written, sink = 0, SinkTarget(target)
+
+    def put(batch: pl.DataFrame) -> None:
+        nonlocal written
+        writer.write(batch)
+        written += batch.height
+
+    with surfacing(sink):
+        writer = AvroWriter(cast(BinaryIO, sink), schema=schema, codec=codecs[options.compression])
+        frame.sink_batches(put, chunk_size=_BATCH_ROWS, maintain_order=True, engine="streaming")
+        writer.close()
+    return written
+
+
+def read(path: Path, columns: tuple[Column, ...], options: AvroOptions, limit: int | None) -> Iterator[pl.DataFrame]:
+    """The file's rows. Raises Broken where it is damaged or a column is not there."""
+    import fastavro
+    import polars as pl
+
+    names = [column.name for column in columns]
+    schema = {column.name: polars_type(column) for column in columns}
+    with path.open("rb") as file:
+        try:
+            records: Iterator[Any] = islice(fastavro.reader(file), limit)
+            while rows := [[record[name] for name in names] for record in islice(records, _BATCH_ROWS)]:
+                yield pl.DataFrame(rows, schema=schema, orient="row")
+        except Exception as error:  # each codec's library has errors of its own
+            raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
+
+
+def count(path: Path, columns: tuple[Column, ...], options: AvroOptions) -> int:
+    """How many rows the file's blocks say they have."""
+    import fastavro
+
+    with path.open("rb") as file:
+        try:
+            return sum(block.num_records for block in fastavro.block_reader(file))
+        except Exception as error:
+            raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
+
+
+FORMAT = Format(
+    name="avro",
+    title="Avro",
+    description="Rows with their schema in one file, in compressed blocks; for streams and data warehouses.",
+    extension="avro",
+    media_type="application/vnd.apache.avro",
+    options=AvroOptions,
+    write=write,
+    for_people=lambda options: False,
+    reader=Reader(rows=read, count=count),
+)

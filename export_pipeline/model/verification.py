@@ -1,0 +1,66 @@
+"""The proof that a file holds the rows that were read: what is computed on both sides, and how a file is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export_pipeline.model.dataset import Column
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Verify(StrEnum):
+    """How much of a finished file is read again and compared: all rows, their number and the first of them, nothing."""
+
+    FULL = "full"
+    SAMPLE = "sample"
+    OFF = "off"
+
+
+class Verification(StrEnum):
+    """What came of it: `sampled` and `passed` are proofs, `off` is none."""
+
+    OFF = "off"
+    SAMPLED = "sampled"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What rows add up to. `nulls` and `sums` are by column (sums of numeric ones, as text); `fingerprint` and
+    `head_fingerprint` (of the first `head_rows`) do not depend on the rows' order, and are hexadecimal. `algorithm`
+    names how they were computed: those of another one cannot be compared."""
+
+    algorithm: str
+    rows: int
+    nulls: Mapping[str, int]
+    sums: Mapping[str, str]
+    fingerprint: str
+    head_rows: int
+    head_fingerprint: str
+
+
+#: Reads the rows of a finished, unpacked file, or the first so many: batches with the columns' names, in order, and
+#: the types that `held` gives them. Raises Broken where the file is not what it should be.
+ReadRows = Callable[[Path, tuple[Column, ...], Any, int | None], "Iterator[pl.DataFrame]"]
+#: How many rows a finished, unpacked file has.
+CountRows = Callable[[Path, tuple[Column, ...], Any], int]
+#: A batch as a file of the format holds it, where that is less than exact: a single column's null in CSV, say.
+Hold = Callable[["pl.DataFrame", tuple[Column, ...], Any], "pl.DataFrame"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads a format's files again, with another library than the one that writes them. `usual` is how much, where
+    nobody says."""
+
+    rows: ReadRows
+    count: CountRows
+    held: Hold | None = None
+    usual: Verify = Verify.FULL

@@ -1,0 +1,117 @@
+"""An export split into numbered files by rows or bytes."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from export_pipeline.embedded.sample import SHOWN_CAMPAIGN
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.manage import issue_link, verify_export
+from export_pipeline.flow.request import file_request
+from export_pipeline.flow.write import numbered
+from export_pipeline.model.errors import Rejected, Transient
+from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.verification import Verification
+
+
+def done(engine: Engine, asked: ExportRequest, form: str, **options: str) -> ExportJob:
+    request = replace(asked, filters={"campaign_id": SHOWN_CAMPAIGN}, format=form, options=options)
+    return run_export(engine, file_request(engine, request))
+
+
+def data(engine: Engine, job: ExportJob) -> list[bytes]:
+    return [b"".join(engine.destination("s3").read(file.key)) for file in job.files]
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("a.b/c/export_1.csv", "a.b/c/export_1_part-00007.csv"), ("x.csv.gz", "x_part-00007.csv.gz")],
+)
+def test_key_when_numbered_then_the_number_stands_before_the_extension(key: str, name: str) -> None:
+    assert numbered(key, 7) == name
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "json", "jsonl", "parquet", "avro"])
+def test_export_when_split_by_rows_then_each_file_has_so_many_and_all_are_proven(
+    engine: Engine, asked: ExportRequest, form: str
+) -> None:
+    job = done(engine, asked, form, max_file_rows="3000")
+    whole = done(engine, asked, "jsonl")
+    rows = [file.rows for file in job.files]
+    assert rows == [3000] * (len(rows) - 1) + [rows[-1]] and 0 < rows[-1] <= 3000 and len(rows) > 2
+    assert job.rows == whole.rows
+    assert [file.key.rpartition("_")[2].partition(".")[0] for file in job.files] == [
+        f"part-{number:05}" for number in range(1, len(rows) + 1)
+    ]
+    assert job.verification in (Verification.PASSED, Verification.SAMPLED)
+    folder = job.files[0].key.rpartition("/")[0]
+    manifest = json.loads(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
+    assert [file["name"] for file in manifest["files"]] == [file.key.rpartition("/")[2] for file in job.files]
+    assert manifest["rows"] == whole.rows
+
+
+def test_export_when_split_then_its_files_together_are_the_whole(engine: Engine, asked: ExportRequest) -> None:
+    whole = data(engine, done(engine, asked, "jsonl"))[0]
+    assert b"".join(data(engine, done(engine, asked, "jsonl", max_file_rows="999"))) == whole
+    parts = [pl.read_csv(part) for part in data(engine, done(engine, asked, "csv", max_file_bytes="400000"))]
+    assert pl.concat(parts).height == whole.count(b"\n")
+
+
+@pytest.mark.parametrize(("form", "limit"), [("csv", 300_000), ("parquet", 100_000), ("xlsx", 200_000)])
+def test_export_when_split_by_bytes_then_no_file_has_much_more(
+    engine: Engine, asked: ExportRequest, form: str, limit: int
+) -> None:
+    job = done(engine, asked, form, max_file_bytes=str(limit))
+    sizes = [file.bytes for file in job.files]
+    assert len(sizes) > 2
+    assert max(sizes) <= 1.1 * limit
+    # A first guess may leave a first file small; after it they are about full.
+    assert all(size > 0.5 * limit for size in sizes[1:-1])
+
+
+def test_export_when_there_is_nothing_to_split_then_one_file(engine: Engine, asked: ExportRequest) -> None:
+    empty: dict[str, Any] = {"campaign_id": SHOWN_CAMPAIGN, "date_from": "2099-01-01"}
+    request = replace(asked, filters=empty, options={"max_file_rows": "10"})
+    job = run_export(engine, file_request(engine, request))
+    assert [file.rows for file in job.files] == [0]
+
+
+def test_links_when_there_are_several_files_then_one_each(engine: Engine, asked: ExportRequest) -> None:
+    job = done(engine, asked, "csv", max_file_rows="5000")
+    link = issue_link(engine, asked.requested_by, job.id)
+    assert list(link.urls) == [file.key.rpartition("/")[2] for file in job.files]
+    assert link.url == link.urls[job.files[0].key.rpartition("/")[2]]
+    assert verify_export(engine, asked.requested_by, job.id) == (job.rows, Verification.PASSED)
+
+
+def test_export_when_tried_again_with_fewer_files_then_no_stale_one_is_left(
+    engine: Engine, asked: ExportRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt writes more files than there are rows for at the second."""
+    destination = engine.destination("s3")
+    confirm = type(destination).confirm
+
+    def failing(self: Any, key: str, **proof: Any) -> None:
+        if "/1/" in key and "part-00004" in key:
+            raise Transient("the store went away")
+        confirm(self, key, **proof)
+
+    monkeypatch.setattr(type(destination), "confirm", failing)
+    request = replace(asked, filters={"campaign_id": SHOWN_CAMPAIGN}, options={"max_file_rows": "1500"})
+    job = file_request(engine, request)
+    with pytest.raises(Transient):
+        run_export(engine, job)
+    assert engine.jobs.existing(job.id).status is Status.PENDING
+    again = run_export(engine, engine.jobs.existing(job.id))
+    keys = {item.key for item in destination.list("exports/")}
+    assert keys == {file.key for file in again.files} | {f"{again.files[0].key.rpartition('/')[0]}/manifest.json"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_file_rows", "0"), ("max_file_bytes", "100"), ("max_file_rows", "x")])
+def test_limit_when_it_makes_no_sense_then_refused(engine: Engine, asked: ExportRequest, name: str, value: str) -> None:
+    with pytest.raises(Rejected, match=f"option {name}"):
+        file_request(engine, replace(asked, options={name: value}))

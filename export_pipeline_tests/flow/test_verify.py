@@ -1,0 +1,180 @@
+"""The proof of completeness: what was read, what was delivered, and what a file's holder can prove."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import polars as pl
+import pytest
+
+from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.manage import issue_link, verify_export
+from export_pipeline.flow.proof import Proof, compare
+from export_pipeline.flow.request import file_request
+from export_pipeline.flow.verify import verify_copy
+from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
+from export_pipeline.model.errors import Broken, Rejected, Unproven
+from export_pipeline.model.format import FileContext, Format
+from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.verification import Certificate, Verification, Verify
+from export_pipeline_tests.flow.test_export import contents
+
+COLUMNS = (
+    Column("text", TEXT, "", ""),
+    Column("whole", INTEGER, "", ""),
+    Column("exact", decimal(38, 3), "", ""),
+    Column("float", FLOAT, "", ""),
+)
+SCHEMA = pl.Schema({"text": pl.String, "whole": pl.Int64, "exact": pl.Decimal(38, 3), "float": pl.Float64})
+ROWS = [("a", 2**63 - 1, "99999999999999999999999999999999999.999", 0.1), ("b", None, "-1.5", float("nan"))] * 3
+
+
+def proof(rows: list[tuple[Any, ...]], batch: int = 100) -> Certificate:
+    found = Proof(COLUMNS)
+    for start in range(0, len(rows), batch):
+        texts = pl.DataFrame(rows[start : start + batch], schema=SCHEMA | {"exact": pl.String}, orient="row")
+        found.add(texts.cast({"exact": pl.Decimal(38, 3)}))
+    return found.certificate()
+
+
+def test_proof_when_rows_come_in_another_order_and_size_then_the_same() -> None:
+    assert proof(ROWS, 1) == proof(ROWS[::-1], 4) == proof(ROWS)
+    assert proof(ROWS).sums["whole"] == str(3 * (2**63 - 1))
+    assert proof(ROWS).sums["exact"] == str(3 * (10**38 - 1) - 4500)
+    assert proof(ROWS).nulls == {"text": 0, "whole": 3, "exact": 0, "float": 0}
+
+
+CHANGES: dict[str, Callable[[list[tuple[Any, ...]]], list[tuple[Any, ...]]]] = {
+    "a row less": lambda rows: rows[1:],
+    "a row twice instead of another": lambda rows: [rows[0], *rows[:-1]],
+    "two rows twice": lambda rows: [*rows, rows[0], rows[0]],
+    "a text": lambda rows: [("A", *rows[0][1:]), *rows[1:]],
+    "a number": lambda rows: [(rows[0][0], 5, *rows[0][2:]), *rows[1:]],
+    "a null": lambda rows: [*rows[:-1], (None, *rows[-1][1:])],
+    "values between rows": lambda rows: [("b", *rows[0][1:]), ("a", *rows[1][1:]), *rows[2:]],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_comparison_when_anything_differs_then_broken(change: str) -> None:
+    with pytest.raises(Broken):
+        compare(proof(ROWS), proof(CHANGES[change](ROWS)), extent=Verify.FULL)
+    compare(proof(ROWS), proof(ROWS[::-1]), extent=Verify.FULL)
+
+
+def test_comparison_when_the_fingerprint_is_of_another_version_then_rows_nulls_and_sums_are_compared() -> None:
+    old = replace(proof(ROWS), algorithm="sum-of-row-hashes/1 polars-0", fingerprint="0")
+    compare(old, proof(ROWS), extent=Verify.FULL)
+    with pytest.raises(Broken, match="whole added up to"):
+        compare(old, proof(CHANGES["a number"](ROWS)), extent=Verify.FULL)
+
+
+def done(engine: Engine, asked: ExportRequest, **changes: Any) -> ExportJob:
+    return run_export(engine, file_request(engine, replace(asked, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("form", "verify", "proven"),
+    [
+        ("csv", None, Verification.PASSED),
+        ("csv", Verify.SAMPLE, Verification.SAMPLED),
+        ("csv", Verify.OFF, Verification.OFF),
+        ("tsv", None, Verification.PASSED),
+        ("jsonl", None, Verification.PASSED),
+        ("json", None, Verification.PASSED),
+        ("parquet", None, Verification.PASSED),
+        ("avro", None, Verification.PASSED),
+    ],
+)
+def test_export_when_delivered_then_its_row_says_what_was_proven(
+    engine: Engine, asked: ExportRequest, form: str, verify: Verify | None, proven: Verification
+) -> None:
+    job = done(engine, asked, format=form, verify=verify)
+    assert job.verification is proven
+    assert verify_export(engine, asked.requested_by, job.id) == (job.rows, Verification.PASSED)
+    assert engine.jobs.existing(job.id).request.verify is verify
+
+
+def losing(form: Format) -> Format:
+    """The format, which puts one row twice instead of another, and counts them right."""
+
+    def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: Any) -> int:
+        def lose(batch: pl.DataFrame) -> pl.DataFrame:
+            return pl.concat([batch.head(1), batch.head(batch.height - 1)])
+
+        return form.write(frame.map_batches(lose, streamable=True), target, context, options)
+
+    return replace(form, write=write)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_export_when_the_writer_loses_a_row_then_failed_and_nothing_is_left(
+    engine: Engine, asked: ExportRequest, form: str
+) -> None:
+    engine = replace(engine, formats={**engine.formats, form: losing(engine.formats[form])})
+    job = file_request(engine, replace(asked, format=form))
+    with pytest.raises(Unproven, match="nothing was delivered"):
+        run_export(engine, job)
+    failed = engine.jobs.existing(job.id)
+    assert (failed.status, failed.verification, failed.files) == (Status.FAILED, Verification.FAILED, ())
+    assert list(engine.destination("s3").list("exports/")) == []
+    with pytest.raises(Rejected, match="failed"):
+        issue_link(engine, asked.requested_by, job.id)
+    # Without the proof nobody would have known.
+    assert done(engine, asked, format=form, verify=Verify.OFF).status is Status.COMPLETED
+
+
+def test_export_when_its_object_is_replaced_then_verifying_it_again_fails(engine: Engine, asked: ExportRequest) -> None:
+    job = done(engine, asked)
+    data = contents(engine, job)
+    with engine.destination("s3").open(job.files[0].key, media_type="text/csv", filename="x") as target:
+        target.write(data.replace(b"completed", b"Completed", 1))
+    with pytest.raises(Unproven, match="SHA-256 differs"):
+        verify_export(engine, asked.requested_by, job.id)
+
+
+@pytest.fixture
+def delivered(engine: Engine, asked: ExportRequest, tmp_path: Path) -> Iterator[Path]:
+    """A compressed file and its manifest, as somebody has downloaded them."""
+    job = done(engine, asked, options={"compression": "zstd"})
+    copy = tmp_path / job.files[0].key.rpartition("/")[2]
+    copy.write_bytes(contents(engine, job))
+    folder = job.files[0].key.rpartition("/")[0]
+    (tmp_path / "manifest.json").write_bytes(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
+    yield copy
+
+
+def test_copy_when_verified_with_its_manifest_then_proven_without_anything_else(
+    delivered: Path, engine: Engine
+) -> None:
+    manifest = delivered.with_name("manifest.json")
+    attempt = Attempt("verify", 1)
+    assert delivered.name.endswith(".csv.zst")
+    rows, proven = verify_copy(delivered, manifest, engine.formats, None, attempt)
+    assert (rows, proven) == (json.loads(manifest.read_text())["rows"], Verification.PASSED)
+    _, proven = verify_copy(delivered, manifest, engine.formats, Verify.SAMPLE, attempt)
+    assert proven is Verification.SAMPLED
+    delivered.write_bytes(delivered.read_bytes()[:-1])
+    with pytest.raises(Unproven, match="not the file that was delivered"):
+        verify_copy(delivered, manifest, engine.formats, None, attempt)
+
+
+def test_copy_when_its_manifest_is_changed_then_not_proven(delivered: Path, engine: Engine) -> None:
+    manifest = delivered.with_name("manifest.json")
+    document = json.loads(manifest.read_text())
+    document["files"][0]["certificate"]["nulls"]["phone"] += 1
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(Unproven, match="phone was null in 1 rows and is in 0"):
+        verify_copy(delivered, manifest, engine.formats, None, Attempt("verify", 1))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": 5}'])
+def test_copy_when_there_is_no_manifest_then_says_so(delivered: Path, engine: Engine, content: str) -> None:
+    manifest = delivered.with_name("other.json")
+    manifest.write_text(content)
+    with pytest.raises(Rejected, match="is no manifest"):
+        verify_copy(delivered, manifest, engine.formats, None, Attempt("verify", 1))

@@ -1,0 +1,134 @@
+"""What can be chosen for CSV and TSV, read back by DuckDB and by Python's own reader."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from pydantic import ValidationError
+
+from export_pipeline.formats.csv import CsvOptions
+from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
+from export_pipeline.model.errors import Rejected
+from export_pipeline_tests.formats import tables
+from export_pipeline_tests.formats.tables import FORMATS
+
+COLUMNS = (
+    Column("text", TEXT, "", ""),
+    Column("number", decimal(12, 2), "", ""),
+    Column("float", FLOAT, "", ""),
+    Column("whole", INTEGER, "", ""),
+)
+ROWS: list[tuple[Any, ...]] = [
+    ('a "b", c; d\te|f', "1234.50", 0.25, -3),
+    ("line\r\nbreak", "-0.05", 1e300, 2**63 - 1),
+    (None, None, None, None),
+    ("NULL", "1.00", -0.5, 0),
+]
+
+
+def lines(text: str) -> list[tuple[Any, ...]]:
+    rows = pl.DataFrame(ROWS, schema=["text", "number", "float", "whole"], orient="row")
+    return rows.with_columns(pl.col("number").cast(pl.Decimal(12, 2))).filter(pl.lit(bool(text))).rows()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"delimiter": ";"},
+        {"delimiter": "tab"},
+        {"delimiter": "|", "quoting": "always", "null_text": "n/a"},
+        {"delimiter": "^", "line_ending": "lf", "bom": "false"},
+        {"quoting": "non_numeric"},
+        {"quoting": "non_numeric", "null_text": "NULL"},
+        {"null_text": r"\N"},
+        {"decimal_comma": "true"},
+        {"decimal_comma": "true", "delimiter": "tab", "profile": "raw"},
+        {"decimal_comma": "true", "quoting": "always", "null_text": "-"},
+    ],
+    ids=str,
+)
+def test_file_when_written_with_options_then_reads_back_exactly(options: dict[str, str], tmp_path: Path) -> None:
+    rows = lines("all")
+    path = tmp_path / "file.csv"
+    path.write_bytes(tables.write("csv", rows, COLUMNS, **options))
+    form = FORMATS["csv"]
+    assert form.reader is not None
+    chosen = form.options.model_validate(options)
+    found = pl.concat(form.reader.rows(path, COLUMNS, chosen, None))
+    assert_frame_equal(found, tables.frame(rows, COLUMNS).collect())
+
+
+def test_file_when_a_decimal_comma_is_asked_for_then_numbers_have_one_and_fields_a_semicolon() -> None:
+    text = tables.write("csv", lines("all")[:1], COLUMNS, decimal_comma="true").decode("utf-8-sig")
+    assert text.splitlines()[0] == "text;number;float;whole"
+    assert next(csv.reader(io.StringIO(text.splitlines()[1]), delimiter=";"))[1:] == ["1234,50", "0,25", "-3"]
+
+
+def test_file_when_nothing_is_quoted_then_texts_stand_as_they_are() -> None:
+    rows = [("plain text", None, None, 1), (None, None, None, 2)]
+    data = tables.write("csv", rows, COLUMNS, quoting="never", profile="raw", null_text="NULL")
+    assert data == b"text,number,float,whole\nplain text,NULL,NULL,1\nNULL,NULL,NULL,2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("a,b", {"quoting": "never"}),
+        ('a"b', {"quoting": "never"}),
+        ("a\nb", {"quoting": "never"}),
+        ("a\rb", {"quoting": "never"}),
+        ("", {"quoting": "never"}),
+        ("", {"quoting": "always"}),
+        ("NULL", {"quoting": "always", "null_text": "NULL"}),
+        ("NULL", {"null_text": "NULL"}),
+    ],
+)
+def test_text_when_there_is_no_way_to_write_it_then_refused_by_row_and_column(
+    text: str, options: dict[str, str]
+) -> None:
+    rows = [("fine", None, None, number) for number in range(3000)] + [(text, None, None, 0)]
+    with pytest.raises(Rejected, match=r"row 3,001: the text of text .* choose another quoting or null_text"):
+        tables.write("csv", rows, COLUMNS, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"decimal_comma": "true", "delimiter": ","}, "decimal_comma"),
+        ({"delimiter": "ab"}, "delimiter"),
+        ({"delimiter": "1"}, "delimiter"),
+        ({"delimiter": '"'}, "delimiter"),
+        ({"null_text": "a,b"}, "null_text"),
+        ({"quoting": "some"}, "quoting"),
+    ],
+)
+def test_options_when_they_contradict_each_other_then_refused(options: dict[str, str], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        CsvOptions.model_validate(options)
+
+
+def test_tsv_when_written_then_fields_are_between_tabs() -> None:
+    data = tables.write("tsv", lines("all")[:1], COLUMNS, profile="raw")
+    assert data == b'text\tnumber\tfloat\twhole\n"a ""b"", c; d\te|f"\t1234.50\t0.25\t-3\n'
+
+
+@pytest.mark.parametrize("options", [{}, {"profile": "raw"}, {"quoting": "always", "null_text": "NULL"}], ids=str)
+@pytest.mark.parametrize("kind", [TEXT, INTEGER])
+def test_single_column_when_it_has_nulls_then_no_row_is_lost(
+    kind: Any, options: dict[str, str], tmp_path: Path
+) -> None:
+    columns = (Column("only", kind, "", ""),)
+    values: list[Any] = ["a", None, "b", None] if kind is TEXT else [1, None, 2, None]
+    rows = [(value,) for value in values]
+    path = tmp_path / "file.csv"
+    path.write_bytes(tables.write("csv", rows, columns, **options))
+    form = FORMATS["csv"]
+    assert form.reader is not None and form.reader.held is not None
+    chosen = form.options.model_validate(options)
+    held = form.reader.held(tables.frame(rows, columns).collect(), columns, chosen)
+    assert form.reader.count(path, columns, chosen) == 4
+    assert_frame_equal(pl.concat(form.reader.rows(path, columns, chosen, None)), held)
