@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,6 @@ from export_pipeline.model.verification import Reader
 if TYPE_CHECKING:
     import polars as pl
 
-#: Bytes in a line at most: DuckDB wants to know, and keeps some such lines in memory.
-_LINE_BYTES = 8 << 20
-
 
 def rows(
     path: Path, columns: tuple[Column, ...], options: DelimitedOptions, limit: int | None
@@ -28,13 +26,13 @@ def rows(
     """The file's rows. Raises Broken where the header or a value is not what it should be."""
     texts = [column.name for column in columns if column.type.kind in TEXTS]
     _check_header(path, columns, options)
-    for batch in _duckdb.read(_source(path, columns, options), columns, limit):
+    for batch in _duckdb.read(partial(_source, path, columns, options), columns, limit):
         yield batch.with_columns(restored(batch[name]) for name in texts) if options.for_spreadsheets else batch
 
 
 def count(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
     """How many rows the file has."""
-    return _duckdb.count(_source(path, columns, options))
+    return _duckdb.count(partial(_source, path, columns, options))
 
 
 def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: DelimitedOptions) -> pl.DataFrame:
@@ -60,12 +58,13 @@ def _check_header(path: Path, columns: tuple[Column, ...], options: DelimitedOpt
         raise Broken(f"the file's header is {', '.join(found)} and should be {', '.join(expected)}")
 
 
-def _source(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> sql.Composed:
+def _source(path: Path, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits) -> sql.Composed:
     null = null_field(columns, options)
     alone = null == '""' or (len(columns) == 1 and columns[0].type.kind not in TEXTS)
     return sql.SQL(
         "read_csv({path}, columns = {columns}, auto_detect = false, header = true, delim = {delimiter}, quote = '\"', "
-        "escape = '\"', nullstr = {null}, allow_quoted_nulls = {quoted_nulls}, max_line_size = {line_bytes}, "
+        "escape = '\"', nullstr = {null}, allow_quoted_nulls = {quoted_nulls}, max_line_size = {row_bytes}, "
+        "buffer_size = {buffer_bytes}, "
         "decimal_separator = {point}, strict_mode = true)"
     ).format(
         path=sql.Literal(str(path)),
@@ -77,7 +76,8 @@ def _source(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) 
         quoted_nulls=sql.SQL(
             "true" if options.quoting == "always" or (alone and columns[0].type.kind not in TEXTS) else "false"
         ),
-        line_bytes=sql.Literal(_LINE_BYTES),
+        row_bytes=sql.Literal(limits.row_bytes),
+        buffer_bytes=sql.Literal(limits.buffer_bytes),
         point=sql.Literal("," if options.decimal_comma else "."),
     )
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from export_pipeline.model.verification import Reader
 if TYPE_CHECKING:
     import polars as pl
 
-#: Bytes in a row at most: DuckDB keeps some such buffers in memory.
-_ROW_BYTES = 16 << 20
 #: The envelope's metadata are in the file's first bytes: a thousand columns with long descriptions fit.
 _HEAD_BYTES = 4 << 20
 _COPY_BYTES = 1 << 20
@@ -44,24 +43,24 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: JsonValueOpt
 
 def line_rows(path: Path, columns: tuple[Column, ...], options: Any, limit: int | None) -> Iterator[pl.DataFrame]:
     """The rows of JSON Lines. Raises Broken where a value is not what it should be."""
-    yield from _duckdb.read(_source(path, "newline_delimited", columns, options), columns, limit)
+    yield from _duckdb.read(partial(_source, path, "newline_delimited", columns, options), columns, limit)
 
 
 def count_lines(path: Path, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in JSON Lines."""
-    return _duckdb.count(_source(path, "newline_delimited", columns[:1], options))
+    return _duckdb.count(partial(_source, path, "newline_delimited", columns[:1], options))
 
 
 def document_rows(path: Path, columns: tuple[Column, ...], options: Any, limit: int | None) -> Iterator[pl.DataFrame]:
     """The rows of a JSON document. Raises Broken where it is none, or a value is not what it should be."""
     with _array(path, enveloped=options.envelope) as array:
-        yield from _duckdb.read(_source(array, "array", columns, options), columns, limit)
+        yield from _duckdb.read(partial(_source, array, "array", columns, options), columns, limit)
 
 
 def count_document(path: Path, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in a JSON document."""
     with _array(path, enveloped=options.envelope) as array:
-        return _duckdb.count(_source(array, "array", columns[:1], options))
+        return _duckdb.count(partial(_source, array, "array", columns[:1], options))
 
 
 @contextmanager
@@ -97,10 +96,12 @@ def _array_begins(head: bytes) -> int:
     return len((text[:end] + between).encode())
 
 
-def _source(path: Path, layout: str, columns: tuple[Column, ...], options: JsonValueOptions) -> sql.Composed:
+def _source(
+    path: Path, layout: str, columns: tuple[Column, ...], options: JsonValueOptions, limits: _duckdb.Limits
+) -> sql.Composed:
     """What reads the rows, with columns named by place."""
     places = [sql.Identifier(_duckdb.place(index)) for index in range(len(columns))]
-    ways = sql.SQL("format = {}, maximum_object_size = {}").format(sql.Literal(layout), sql.Literal(_ROW_BYTES))
+    ways = sql.SQL("format = {}, maximum_object_size = {}").format(sql.Literal(layout), sql.Literal(limits.row_bytes))
     file = sql.Literal(str(path))
     if len({column.name.casefold() for column in columns}) == len(columns):
         values: list[sql.Composable] = [sql.Identifier(column.name) for column in columns]

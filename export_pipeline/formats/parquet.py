@@ -111,12 +111,13 @@ def read(path: Path, columns: tuple[Column, ...], options: ParquetOptions, limit
         sql.SQL("{}::{} AS {}").format(sql.Identifier(column.name), sql.SQL(type_), sql.Identifier(place))
         for column, (place, type_) in zip(columns, types.items(), strict=True)
     )
-    yield from _duckdb.read(sql.SQL("(SELECT {} FROM {})").format(values, _source(path)), columns, limit)
+    source = sql.SQL("(SELECT {} FROM {})").format(values, _source(path))
+    yield from _duckdb.read(lambda limits: source, columns, limit)
 
 
 def count(path: Path, columns: tuple[Column, ...], options: ParquetOptions) -> int:
     """How many rows the file has."""
-    return _duckdb.count(_source(path))
+    return _duckdb.count(lambda limits: _source(path))
 
 
 def _source(path: Path) -> sql.Composed:
