@@ -65,11 +65,21 @@ DATASET = Dataset(
         Column("assistant_used", TEXT, "campaign.assistant_used", "The assistant that called.", example="Ava"),
     ),
     filters=(
-        Filter("campaign_id", UUID, "campaign.id = {value}", "The campaign whose results are wanted.", required=True),
+        Filter(
+            "campaign_id",
+            UUID,
+            "campaign.id IN ({values})",
+            "The campaigns whose results are wanted.",
+            required=True,
+            many=True,
+        ),
     ),
     date_column="call.started_at",
     date_label="the call's started_at",
-    owner=Owner("campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign"),
+    key="call.id",
+    owner=Owner(
+        "campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign", "campaign.owner_id"
+    ),
     access={Role.OPERATOR: Scope.OWN, Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "calls"),
     report=Report(

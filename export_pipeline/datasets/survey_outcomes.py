@@ -23,6 +23,7 @@ DATASET = Dataset(
     ),
     source="""
         contacts AS contact
+        JOIN campaigns AS campaign ON campaign.id = contact.campaign_id
         LEFT JOIN survey_answers AS answer_1 ON answer_1.contact_id = contact.id AND answer_1.question = 1
         LEFT JOIN survey_answers AS answer_2 ON answer_2.contact_id = contact.id AND answer_2.question = 2
         LEFT JOIN survey_answers AS answer_3 ON answer_3.contact_id = contact.id AND answer_3.question = 3
@@ -52,14 +53,18 @@ DATASET = Dataset(
         Filter(
             "campaign_id",
             UUID,
-            "contact.campaign_id = {value}",
-            "The campaign whose outcomes are wanted.",
+            "contact.campaign_id IN ({values})",
+            "The campaigns whose outcomes are wanted.",
             required=True,
+            many=True,
         ),
     ),
     date_column="contact.last_attempt_at",
     date_label="the contact's last_attempt_at",
-    owner=Owner("campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign"),
+    key="contact.id",
+    owner=Owner(
+        "campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign", "campaign.owner_id"
+    ),
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
 )
