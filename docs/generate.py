@@ -6,6 +6,7 @@ A page is one function from nothing to Markdown; PAGES lists them. Pages written
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -46,8 +47,11 @@ def settings_page() -> str:
 
 
 def datasets_page() -> str:
-    """Every dataset: columns, filters, access."""
-    datasets = load_parts("export_pipeline.datasets", "DATASET", Dataset).values()
+    """Every dataset, with who may have it; each has a page of its own."""
+    rows = [
+        (f"[`{name}`](datasets/{name}.md)", dataset.description, ", ".join(_roles(dataset)))
+        for name, dataset in _DATASETS.items()
+    ]
     return _page(
         "Datasets",
         "What can be exported. A dataset is one file: to add one, copy a file of `export_pipeline/datasets/`, or put "
@@ -55,8 +59,13 @@ def datasets_page() -> str:
         "Filters that take a list take several values with commas between them (a value that holds a comma in double "
         "quotes), or are given several times on the command line. Columns that a role may not see are left out of its "
         "files, which the manifest tells; asking for one by name, or filtering by one, is refused.",
-        *(_dataset(dataset) for dataset in datasets),
+        _table(("Dataset", "What it holds", "Who may have it"), rows),
     )
+
+
+def dataset_page(dataset: Dataset) -> str:
+    """A dataset's columns, filters and access."""
+    return _page(f"`{dataset.name}`: {dataset.title}", _dataset(dataset))
 
 
 def formats_page() -> str:
@@ -114,9 +123,12 @@ def command_line_page() -> str:
     )
 
 
+_DATASETS = load_parts("export_pipeline.datasets", "DATASET", Dataset)
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "datasets.md": datasets_page,
+    **{f"datasets/{name}.md": partial(dataset_page, dataset) for name, dataset in _DATASETS.items()},
     "formats.md": formats_page,
     "destinations.md": destinations_page,
     "command-line.md": command_line_page,
@@ -139,7 +151,6 @@ def _dataset(dataset: Dataset) -> str:
     people = [role for role in Role if role is not Role.SERVICE]
     access = [(role.value, _reach(dataset, role)) for role in people]
     parts = [
-        f"## `{dataset.name}`: {dataset.title}",
         dataset.description,
         _table(("Column", "Type", "Sensitivity", "Meaning", "Example"), columns),
         _table(("Filter", "Type", "Required", "Meaning"), filters),
@@ -148,6 +159,14 @@ def _dataset(dataset: Dataset) -> str:
     if dataset.tables:
         parts.append("Reads " + ", ".join(f"`{table}`" for table in dataset.tables) + ".")
     return "\n\n".join(parts)
+
+
+def _roles(dataset: Dataset) -> list[str]:
+    return [
+        f"{role.value}{' (own)' if scope is Scope.OWN else ''}"
+        for role, scope in dataset.access.items()
+        if role is not Role.SERVICE
+    ]
 
 
 def _reach(dataset: Dataset, role: Role) -> str:
@@ -233,6 +252,7 @@ def main() -> int:
             continue
         stale += 1
         if not check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         print(f"docs/{name} {'is out of date: run `make docs`' if check else 'written'}")
     return 1 if check and stale else 0

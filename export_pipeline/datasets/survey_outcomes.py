@@ -1,7 +1,8 @@
 """`survey_outcomes`: one row for each contact of a campaign who is done with, and the answers."""
 
+from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Owner
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset
 
 
 def _answer(question: int) -> Column:
@@ -49,22 +50,11 @@ DATASET = Dataset(
         _answer(2),
         _answer(3),
     ),
-    filters=(
-        Filter(
-            "campaign_id",
-            UUID,
-            "contact.campaign_id IN ({values})",
-            "The campaigns whose outcomes are wanted.",
-            required=True,
-            many=True,
-        ),
-    ),
+    filters=(campaign_filter("contact.campaign_id", required=True),),
     date_column="contact.last_attempt_at",
     date_label="the contact's last_attempt_at",
     key="contact.id",
-    owner=Owner(
-        "campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign", "campaign.owner_id"
-    ),
+    owner=OWNER,
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
 )
