@@ -27,38 +27,25 @@ def _compared(name: str) -> str:
     return f"CASE WHEN NOT result.is_control THEN result.{name} END"
 
 
-def derive(rows: pl.LazyFrame) -> pl.LazyFrame:
+def derive(rows: pl.DataFrame) -> pl.DataFrame:
     """Fills in the probabilities: two-sided for differences, the chi-square's upper tail for the split of the users."""
     import polars as pl
+    from scipy.special import chdtrc, ndtr
 
-    def two_sided(z: str) -> pl.Expr:
-        return pl.col(z).map_batches(_two_sided, return_dtype=pl.Float64, is_elementwise=True)
+    def values(name: str) -> Any:
+        return rows[name].cast(pl.Float64).to_numpy()
 
-    split = pl.struct("srm_chi_square", "variants").map_batches(_split, return_dtype=pl.Float64, is_elementwise=True)
+    def known(name: str, numbers: Any) -> pl.Series:
+        # What followed from no value is no value.
+        return pl.Series(name, numbers, dtype=pl.Float64).fill_nan(None)
+
+    split = known("srm_p_value", chdtrc(values("variants") - 1, values("srm_chi_square")))
     return rows.with_columns(
-        p_value=two_sided("z_score"), mean_p_value=two_sided("mean_z_score"), srm_p_value=split
-    ).with_columns(sample_ratio_mismatch=pl.col("srm_p_value") < _MISMATCH_BELOW)
-
-
-def _two_sided(z: pl.Series) -> pl.Series:
-    from scipy.special import ndtr
-
-    return _known(2 * ndtr(-z.abs().cast(float).to_numpy()))
-
-
-def _split(of: pl.Series) -> pl.Series:
-    from scipy.special import chdtrc
-
-    fields = of.struct
-    freedom = fields.field("variants").cast(float).to_numpy() - 1
-    return _known(chdtrc(freedom, fields.field("srm_chi_square").cast(float).to_numpy()))
-
-
-def _known(values: Any) -> pl.Series:
-    """Numbers; what followed from no value is no value."""
-    import polars as pl
-
-    return pl.Series(values, dtype=pl.Float64).fill_nan(None)
+        known("p_value", 2 * ndtr(-abs(values("z_score")))),
+        known("mean_p_value", 2 * ndtr(-abs(values("mean_z_score")))),
+        split,
+        (split < _MISMATCH_BELOW).alias("sample_ratio_mismatch"),
+    )
 
 
 _COMPARED = f"""

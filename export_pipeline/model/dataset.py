@@ -129,8 +129,8 @@ class Dataset:
     for all of these predicates, in parentheses, so that they apply to the rows that are aggregated. Then the
     expressions of the owner, the filters and the date are in the scope of that place. Other braces mean nothing.
 
-    `derive` adds what SQL has no function for. It gets all columns, batch by batch as they were read, and fills in those
-    whose `sql` is a placeholder such as `NULL::float8`; it neither adds nor drops nor moves rows.
+    `derive` adds what SQL has no function for. It gets all columns, batch by batch as they were read, and fills in
+    those whose `sql` is a placeholder such as `NULL::float8`; it neither adds nor drops nor moves rows.
     """
 
     name: str
