@@ -6,6 +6,7 @@ A page is one function from nothing to Markdown; PAGES lists them. Pages written
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -15,7 +16,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from export_pipeline.model.access import Role, Scope
+from export_pipeline.cli.catalogue import type_of
+from export_pipeline.flow.dates import DATE_FILTERS
+from export_pipeline.flow.query import LIMIT, filters_of
+from export_pipeline.model.access import VISIBLE, Role, Scope
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
@@ -24,7 +28,7 @@ from export_pipeline.settings import Settings
 
 FOLDER = Path(__file__).parent
 NOTICE = "<!-- Written by `make docs`. Change the code, not this page. -->"
-REACH = {Scope.OWN: "their own campaigns", Scope.ALL: "all campaigns"}
+REACH = {Scope.OWN: "their own rows", Scope.ALL: "all rows"}
 
 
 def settings_page() -> str:
@@ -43,14 +47,25 @@ def settings_page() -> str:
 
 
 def datasets_page() -> str:
-    """Every dataset: columns, filters, access."""
-    datasets = load_parts("export_pipeline.datasets", "DATASET", Dataset).values()
+    """Every dataset, with who may have it; each has a page of its own."""
+    rows = [
+        (f"[`{name}`](datasets/{name}.md)", dataset.description, ", ".join(_roles(dataset)))
+        for name, dataset in _DATASETS.items()
+    ]
     return _page(
         "Datasets",
         "What can be exported. A dataset is one file: to add one, copy a file of `export_pipeline/datasets/`, or put "
         "it into a folder of your own and name that folder in `EXPORT_DATASETS_PATH`.",
-        *(_dataset(dataset) for dataset in datasets),
+        "Filters that take a list take several values with commas between them (a value that holds a comma in double "
+        "quotes), or are given several times on the command line. Columns that a role may not see are left out of its "
+        "files, which the manifest tells; asking for one by name, or filtering by one, is refused.",
+        _table(("Dataset", "What it holds", "Who may have it"), rows),
     )
+
+
+def dataset_page(dataset: Dataset) -> str:
+    """A dataset's columns, filters and access."""
+    return _page(f"`{dataset.name}`: {dataset.title}", _dataset(dataset))
 
 
 def formats_page() -> str:
@@ -108,9 +123,12 @@ def command_line_page() -> str:
     )
 
 
+_DATASETS = load_parts("export_pipeline.datasets", "DATASET", Dataset)
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "datasets.md": datasets_page,
+    **{f"datasets/{name}.md": partial(dataset_page, dataset) for name, dataset in _DATASETS.items()},
     "formats.md": formats_page,
     "destinations.md": destinations_page,
     "command-line.md": command_line_page,
@@ -123,24 +141,16 @@ def _dataset(dataset: Dataset) -> str:
         for column in dataset.columns
     ]
     filters = [
-        (f"`{item.name}`", str(item.type), "yes" if item.required else "no", item.description)
-        for item in dataset.filters
+        (f"`{item.name}`", type_of(item), "yes" if item.required else "no", item.description)
+        for item in filters_of(dataset)
     ]
     if dataset.date_column:
-        range_of = dataset.date_label or dataset.date_column
-        filters += [
-            ("`date_from`", "date or timestamp", "no", f"From then on, by {range_of}."),
-            (
-                "`date_to`",
-                "date or timestamp",
-                "no",
-                f"Up to then, by {range_of}: a plain date includes that day, a timestamp is exclusive.",
-            ),
-        ]
+        label = dataset.date_label or dataset.date_column
+        filters += [(f"`{name}`", kind, "no", meaning.format(label)) for name, kind, meaning in DATE_FILTERS]
+    filters.append((f"`{LIMIT}`", "integer", "no", "So many rows at most."))
     people = [role for role in Role if role is not Role.SERVICE]
-    access = [(role.value, REACH[dataset.access[role]] if role in dataset.access else "nothing") for role in people]
+    access = [(role.value, _reach(dataset, role)) for role in people]
     parts = [
-        f"## `{dataset.name}`: {dataset.title}",
         dataset.description,
         _table(("Column", "Type", "Sensitivity", "Meaning", "Example"), columns),
         _table(("Filter", "Type", "Required", "Meaning"), filters),
@@ -149,6 +159,23 @@ def _dataset(dataset: Dataset) -> str:
     if dataset.tables:
         parts.append("Reads " + ", ".join(f"`{table}`" for table in dataset.tables) + ".")
     return "\n\n".join(parts)
+
+
+def _roles(dataset: Dataset) -> list[str]:
+    return [
+        f"{role.value}{' (own)' if scope is Scope.OWN else ''}"
+        for role, scope in dataset.access.items()
+        if role is not Role.SERVICE
+    ]
+
+
+def _reach(dataset: Dataset, role: Role) -> str:
+    scope = dataset.access.get(role)
+    if scope is None:
+        return "nothing"
+    sees = VISIBLE[scope][role]
+    hidden = {column.sensitivity for column in dataset.columns} - sees
+    return REACH[scope] + (f", without {' and '.join(sorted(hidden))} columns" if hidden else "")
 
 
 def _options(options: type[BaseModel]) -> str:
@@ -225,6 +252,7 @@ def main() -> int:
             continue
         stale += 1
         if not check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         print(f"docs/{name} {'is out of date: run `make docs`' if check else 'written'}")
     return 1 if check and stale else 0

@@ -4,8 +4,10 @@ import click
 
 from export_pipeline.cli.exports import json_option
 from export_pipeline.cli.output import console, print_json, print_rows
+from export_pipeline.flow.dates import DATE_FILTERS
+from export_pipeline.flow.query import LIMIT, filters_of
 from export_pipeline.model.access import Role
-from export_pipeline.model.dataset import Dataset
+from export_pipeline.model.dataset import Dataset, Filter
 from export_pipeline.services import load_datasets
 from export_pipeline.settings import Settings, load_settings
 
@@ -33,16 +35,22 @@ def datasets(name: str | None, as_json: bool) -> None:
     columns = ((item.name, item.type, item.sensitivity.value, item.description) for item in dataset.columns)
     print_rows(("column", "type", "sensitivity", "description"), columns)
     filters = [
-        (item.name, str(item.type), "yes" if item.required else "", item.description) for item in dataset.filters
+        (item.name, type_of(item), "yes" if item.required else "", item.description) for item in filters_of(dataset)
     ]
     if dataset.date_column:
-        filters.append(("date_from", "date or timestamp", "", f"From then on, by {dataset.date_label}."))
-        filters.append(("date_to", "date or timestamp", "", "Up to then; a plain date includes that day."))
+        label = dataset.date_label or dataset.date_column
+        filters += [(name, kind, "", meaning.format(label)) for name, kind, meaning in DATE_FILTERS]
+    filters.append((LIMIT, "integer", "", "So many rows at most."))
     console.print()
     print_rows(("filter", "type", "required", "description"), filters)
 
 
 COMMANDS = (datasets,)
+
+
+def type_of(item: Filter) -> str:
+    """What a filter takes."""
+    return f"list of {item.type}" if item.many else str(item.type)
 
 
 def _settings() -> Settings:
@@ -74,10 +82,11 @@ def _document(dataset: Dataset) -> dict[str, object]:
             {
                 "name": item.name,
                 "type": str(item.type),
+                "list": item.many,
                 "required": item.required,
                 "description": item.description,
             }
-            for item in dataset.filters
+            for item in filters_of(dataset)
         ],
         "date_filters": dataset.date_label or None,
     }

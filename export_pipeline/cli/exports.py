@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_to_the_end
 from export_pipeline.flow.publish import MANIFEST
+from export_pipeline.flow.query import filters_of
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy
+from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import BY_KIND, Broken, ErrorKind, ExportError, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 from export_pipeline.model.verification import Verify
@@ -41,7 +44,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @click.command()
 @click.argument("dataset")
-@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Repeat for several; see `datasets`.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Repeat for several filters, or several values of one that takes a list; see `datasets`.",
+)
 @click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
 @click.option("--format", "file_format", default="csv", show_default=True, help="See `formats`.")
 @click.option(
@@ -80,7 +89,7 @@ def export(  # noqa: PLR0917 — click passes them by name
     request = ExportRequest(
         dataset=dataset,
         requested_by=email,
-        filters=parse_pairs(filters, "--filter"),
+        filters={},
         columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
         format=file_format,
         options=parse_pairs((*options, *([f"compression={compression}"] if compression else [])), "--option"),
@@ -89,6 +98,7 @@ def export(  # noqa: PLR0917 — click passes them by name
         verify=Verify(verify) if verify else None,
     )
     with open_services() as engine:
+        request = replace(request, filters=parse_filters(filters, engine.datasets.get(dataset)))
         job = file_request(engine, request, claim_as="" if direct else None)
         if direct:
             finish(engine, _run_here(engine, job), email, as_json)
@@ -229,6 +239,17 @@ def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:
             raise Rejected(f"{option} {name} is given twice")
         parsed[name] = value
     return parsed
+
+
+def parse_filters(pairs: tuple[str, ...], dataset: Dataset | None) -> dict[str, str]:
+    """NAME=VALUE texts as a mapping; the values of a filter that takes a list are put together. Raises Rejected."""
+    many = {item.name for item in filters_of(dataset) if item.many} if dataset else set()
+    lists = {name: [pair for pair in pairs if pair.startswith(f"{name}=")] for name in many}
+    repeated = {name: given for name, given in lists.items() if len(given) > 1}
+    single = tuple(pair for pair in pairs if pair.partition("=")[0] not in repeated)
+    return parse_pairs(single, "--filter") | {
+        name: ",".join(pair.removeprefix(f"{name}=") for pair in given) for name, given in repeated.items()
+    }
 
 
 def show_job(job: ExportJob, as_json: bool) -> None:

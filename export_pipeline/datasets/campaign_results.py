@@ -1,7 +1,8 @@
 """`campaign_results`: one row for each call of a campaign, and one for each contact never called."""
 
+from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Owner, decimal
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, Dataset, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 # A contact never called has a row without a call.
@@ -64,12 +65,11 @@ DATASET = Dataset(
         Column("campaign_name", TEXT, "campaign.name", "The campaign's name.", example="Term deposits, November 2010"),
         Column("assistant_used", TEXT, "campaign.assistant_used", "The assistant that called.", example="Ava"),
     ),
-    filters=(
-        Filter("campaign_id", UUID, "campaign.id = {value}", "The campaign whose results are wanted.", required=True),
-    ),
+    filters=(campaign_filter("campaign.id", required=True),),
     date_column="call.started_at",
     date_label="the call's started_at",
-    owner=Owner("campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign"),
+    key="call.id",
+    owner=OWNER,
     access={Role.OPERATOR: Scope.OWN, Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "calls"),
     report=Report(

@@ -1,7 +1,8 @@
 """`survey_outcomes`: one row for each contact of a campaign who is done with, and the answers."""
 
+from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Owner
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset
 
 
 def _answer(question: int) -> Column:
@@ -23,6 +24,7 @@ DATASET = Dataset(
     ),
     source="""
         contacts AS contact
+        JOIN campaigns AS campaign ON campaign.id = contact.campaign_id
         LEFT JOIN survey_answers AS answer_1 ON answer_1.contact_id = contact.id AND answer_1.question = 1
         LEFT JOIN survey_answers AS answer_2 ON answer_2.contact_id = contact.id AND answer_2.question = 2
         LEFT JOIN survey_answers AS answer_3 ON answer_3.contact_id = contact.id AND answer_3.question = 3
@@ -48,18 +50,11 @@ DATASET = Dataset(
         _answer(2),
         _answer(3),
     ),
-    filters=(
-        Filter(
-            "campaign_id",
-            UUID,
-            "contact.campaign_id = {value}",
-            "The campaign whose outcomes are wanted.",
-            required=True,
-        ),
-    ),
+    filters=(campaign_filter("contact.campaign_id", required=True),),
     date_column="contact.last_attempt_at",
     date_label="the contact's last_attempt_at",
-    owner=Owner("campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign"),
+    key="contact.id",
+    owner=OWNER,
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
 )

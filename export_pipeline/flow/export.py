@@ -75,8 +75,8 @@ def run_to_the_end(engine: Engine, job: ExportJob, *, observer: Observer = _sile
 def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     """One attempt's work, in its thread: from the checked plan to the published manifest."""
     limit_polars_buffers()
-    plan = make_plan(engine, job.request)
-    reauthorize(engine, job, plan, SERVICE if job.request.recurring else None)
+    plan = make_plan(engine, job.request, job.created_at)
+    plan = reauthorize(engine, job, plan, SERVICE if job.request.recurring else None)
     destination = engine.destination(job.request.destination)
     prefix = attempt_prefix(engine.settings.s3_prefix, job)
 

@@ -18,6 +18,7 @@ from psycopg import sql
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan
+from export_pipeline.flow.query import Selection
 from export_pipeline.flow.source import Snapshot, Source, session_settings
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected, Transient
@@ -85,10 +86,9 @@ def stream(
                 import pyarrow  # noqa: F401
 
                 batches, _ = running.result()
-        reader = _reader(batches)
         yield rows_of(
-            reader,
-            fitted.plan.columns,
+            _reader(batches),
+            fitted.plan.selection,
             attempt,
             translated_errors,
             estimated=fitted.rows_estimated,
@@ -104,18 +104,20 @@ def _reader(batches: Any) -> Any:
 
 def rows_of(
     batches: Any,
-    columns: tuple[Column, ...],
+    selection: Selection,
     attempt: Attempt,
     translated: Callable[[Attempt], AbstractContextManager[None]],
     *,
     estimated: int,
     snapshot_at: datetime,
 ) -> Rows:
-    """Arrow record batches as rows of the declared types, counted and checked batch by batch. `translated` turns the
-    errors of whoever makes the batches into ours."""
+    """Arrow record batches as rows of the declared types, counted and checked batch by batch, with what the dataset
+    derives from them. `translated` turns the errors of whoever makes the batches into ours."""
     import polars as pl
 
-    shape = _Shape(columns)
+    shape = _Shape(selection.read)
+    derive = selection.dataset.derive
+    schema = {column.name: polars_type(column) for column in selection.columns}
 
     def read() -> Iterator[pl.DataFrame]:
         remaining = iter(batches)
@@ -127,9 +129,9 @@ def rows_of(
                 return
             frame = shape.apply(pl.from_arrow(batch), attempt.rows_done)
             attempt.rows_done += frame.height
-            yield frame
+            yield frame if derive is None else derive(frame).select(list(schema))
 
-    return Rows(shape.schema, read(), estimated, snapshot_at)
+    return Rows(pl.Schema(schema), read(), estimated, snapshot_at)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from export_pipeline.flow.publish import MANIFEST, publish_manifest
 from export_pipeline.flow.query import select
 from export_pipeline.flow.source import Snapshot
 from export_pipeline.flow.write import write_files
+from export_pipeline.model.access import Scope
 from export_pipeline.model.dataset import (
     INTEGER,
     JSON,
@@ -35,7 +36,6 @@ from export_pipeline.model.dataset import (
     Column,
     Dataset,
     Kind,
-    Owner,
     Type,
     decimal,
 )
@@ -58,7 +58,6 @@ def _table(name: str, /, **columns: Type) -> Dataset:
         order_by="1",
         columns=tuple(Column(column, kind, column, "") for column, kind in columns.items()),
         filters=(),
-        owner=Owner("", "", ""),
         access={},
     )
 
@@ -177,15 +176,16 @@ def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows
         selection = plan.selection
         columns = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(column.name))
-            for column in plan.columns
+            for column in selection.read
         )
         rows = selection.rows()
         query = sql.SQL("SELECT {} {} {}").format(columns, rows, selection.order()).as_string()
         with attempt.stopping_with(connection.interrupt):
             with _translated(attempt):
-                [[counted]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
+                [[found]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
                 reader = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
-            yield rows_of(reader, plan.columns, attempt, _translated, estimated=counted, snapshot_at=extracts.taken_at)
+            counted = found if selection.limit is None else min(found, selection.limit)
+            yield rows_of(reader, selection, attempt, _translated, estimated=counted, snapshot_at=extracts.taken_at)
     finally:
         connection.close()
 
@@ -195,7 +195,7 @@ def _take(engine: Engine, prefix: str, table: Dataset, snapshot: Snapshot, attem
     form = engine.format("parquet")
     plan = Plan(
         request=ExportRequest(dataset=table.name, requested_by="", format=form.name, recurring=True),
-        selection=select(table, {}, ()),
+        selection=select(table, {}, ()).reaching(Scope.ALL),
         format=form,
         options=form.options.model_validate({}),
         row_limit=None,

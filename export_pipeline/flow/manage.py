@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.authorize import authorize_job, identify
+from export_pipeline.flow.authorize import Grant, authorize_job, identify
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.plan import make_plan
+from export_pipeline.flow.plan import Plan, make_plan
+from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import authorize_plan
 from export_pipeline.flow.verify import outcome_of, verify_again
-from export_pipeline.model.access import Role
-from export_pipeline.model.errors import Rejected
+from export_pipeline.model.access import Role, Scope
+from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportJob, Status
 from export_pipeline.model.verification import Verification, Verify
 
@@ -55,7 +56,9 @@ def issue_link(engine: Engine, email: str, export_id: str) -> Link:
                 id=job.id, status=job.status.value
             )
         )
-    authorize_plan(engine, principal, make_plan(engine, job.request))
+    plan = make_plan(engine, job.request, job.created_at)
+    _, grant = authorize_plan(engine, principal, plan)
+    _refuse_what_is_hidden_now(engine, job, plan, grant)
     now = datetime.now(UTC)
     left = (job.expires_at - now).total_seconds() if job.expires_at else engine.settings.url_ttl_seconds
     seconds = int(min(engine.settings.url_ttl_seconds, left))
@@ -71,6 +74,20 @@ def issue_link(engine: Engine, email: str, export_id: str) -> Link:
     link = Link(url=next(iter(urls.values())), urls=urls, expires_at=now + timedelta(seconds=seconds))
     engine.audit.link(job, actor=principal.email, expires_at=link.expires_at)
     return link
+
+
+def _refuse_what_is_hidden_now(engine: Engine, job: ExportJob, plan: Plan, grant: Grant) -> None:
+    """The file was made for what its requester might have then; whoever asks now may have to do with less. Raises
+    Forbidden."""
+    rule = plan.selection.dataset.owner
+    all_checked = rule is not None and rule.filter in plan.selection.values
+    narrowed = grant.scope is Scope.OWN and not all_checked
+    if not narrowed and not grant.selection.left_out:
+        return
+    made = read_manifest(engine.destination(job.request.destination), job)
+    hidden = {column.name for column in grant.selection.left_out} & {column["name"] for column in made["columns"]}
+    if hidden or (narrowed and made.get("scope") != Scope.OWN):
+        raise Forbidden(f"the file of the export {job.id} holds more than you may have now; ask for the export again")
 
 
 def cancel_export(engine: Engine, email: str, export_id: str) -> ExportJob:

@@ -6,6 +6,7 @@ the source: do its columns have types that arrive exactly, are there too many ro
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import sql
@@ -84,9 +85,13 @@ class FittedPlan:
     rows_estimated: int
 
 
-def make_plan(engine: Engine, request: ExportRequest) -> Plan:
-    """Checks all that can be known without the source. Raises Rejected, saying what is allowed."""
-    selection = select(engine.dataset(request.dataset), request.filters, request.columns)
+def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None) -> Plan:
+    """Checks all that can be known without the source. Raises Rejected, saying what is allowed.
+
+    `at` is when the request was made, which named ranges of dates are counted from; None: now. Whose rows and which
+    columns the plan selects is open until somebody is authorized (`flow.request.authorize_plan`).
+    """
+    selection = select(engine.dataset(request.dataset), request.filters, request.columns, at)
     form = engine.format(request.format)
     options = with_level(_parse_options(form, request.options), engine.settings.compression_level)
     limit = engine.settings.max_records if form.for_people(options) else None
@@ -108,7 +113,7 @@ def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
         _refuse_too_many(connection, plan)
         columns = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(expression, sql.Identifier(column.name))
-            for expression, column in zip(expressions, plan.columns, strict=True)
+            for expression, column in zip(expressions, plan.selection.read, strict=True)
         )
         query = sql.SQL("SELECT {columns} {rows} {order}").format(
             columns=columns, rows=plan.selection.rows(), order=plan.selection.order()
@@ -142,7 +147,7 @@ def _described(name: str, field: Any) -> str:
 
 def _refuse_too_many(connection: Connection, plan: Plan) -> None:
     """LIMIT, not a count: one row too many answers the question."""
-    if plan.row_limit is None:
+    if plan.row_limit is None or (plan.selection.limit or plan.row_limit + 1) <= plan.row_limit:
         return
     probe = sql.SQL("SELECT count(*) FROM (SELECT 1 {rows} LIMIT {limit}) AS probe")
     found = connection.execute(
@@ -159,9 +164,8 @@ def _refuse_too_many(connection: Connection, plan: Plan) -> None:
 
 def _selected(connection: Connection, plan: Plan) -> list[sql.Composed]:
     """The expression to select for each column, by its declared kind and the type that it has in the source."""
-    expressions = [sql.SQL(column.sql) for column in plan.columns]
-    source = sql.SQL(plan.selection.dataset.source)
-    probe = sql.SQL("SELECT {} FROM {} LIMIT 0").format(sql.SQL(", ").join(expressions), source)
+    expressions = [sql.SQL(column.sql) for column in plan.selection.read]
+    probe = sql.SQL("SELECT {} FROM {} LIMIT 0").format(sql.SQL(", ").join(expressions), plan.selection.source())
     described = connection.execute(probe).description
     assert described is not None
     types: dict[int, str] = dict(
@@ -172,7 +176,7 @@ def _selected(connection: Connection, plan: Plan) -> list[sql.Composed]:
     )
     return [
         sql.SQL(_template(plan, column, types[item.type_code])).format(expression)
-        for column, expression, item in zip(plan.columns, expressions, described, strict=True)
+        for column, expression, item in zip(plan.selection.read, expressions, described, strict=True)
     ]
 
 

@@ -30,7 +30,7 @@ def attempt_prefix(s3_prefix: str, job: ExportJob) -> str:
 
 def file_name(job: ExportJob, plan: Plan) -> str:
     """The file's name: the export's id, and the range where one was asked for."""
-    period = f"_{plan.selection.period}" if plan.selection.period else ""
+    period = f"_{plan.selection.span.name}" if plan.selection.span.name else ""
     return f"export_{job.id}{period}.{plan.extension}"
 
 
@@ -46,6 +46,7 @@ def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
         "options": plan.options.model_dump(mode="json"),
         "snapshot_at": outcome.snapshot_at.astimezone(UTC).isoformat(),
         "filters": dict(selection.described),
+        "scope": selection.scope,
         "columns": [
             {
                 "name": column.name,
@@ -54,6 +55,10 @@ def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
                 "description": column.description,
             }
             for column in plan.columns
+        ],
+        "left_out": [
+            {"name": column.name, "reason": f"{column.sensitivity.value}: not for the role that asked"}
+            for column in selection.left_out
         ],
         "rows": sum(file.rows for file in outcome.files),
         "verification": outcome.verification.value,
@@ -79,6 +84,13 @@ def publish_manifest(destination: Destination, prefix: str, document: bytes) -> 
     with destination.open(key, media_type="application/json", filename=MANIFEST) as target:
         target.write(document)
     destination.confirm(key, bytes=len(document), sha256=hashlib.sha256(document).hexdigest())
+
+
+def read_manifest(destination: Destination, job: ExportJob) -> dict[str, Any]:
+    """The manifest of a completed export. Raises Transient, Broken."""
+    folder = job.files[0].key.rpartition("/")[0]
+    document: dict[str, Any] = json.loads(b"".join(destination.read(f"{folder}/{MANIFEST}")))
+    return document
 
 
 def _versions() -> Mapping[str, str]:

@@ -4,92 +4,153 @@ Literals, not bound parameters: with parameters the driver that streams rows giv
 memory (measured; see docs/performance.md). `psycopg.sql` quotes them.
 """
 
+import csv
+import io
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from psycopg import sql
 
-from export_pipeline.model.dataset import Column, Dataset, Filter, Kind, Type
-from export_pipeline.model.errors import Rejected
+from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_moment, parse_span, plain_date
+from export_pipeline.model.access import Scope, Sensitivity
+from export_pipeline.model.dataset import INTEGER, UUID, Column, Dataset, Filter, Kind, Type
+from export_pipeline.model.errors import Broken, Rejected
 
-DATE_FROM = "date_from"
-DATE_TO = "date_to"
+#: The filter of every dataset that ends the file after so many rows.
+LIMIT = "limit"
+#: Where a dataset's source wants the predicates, if not at its end.
+WHERE = "{where}"
+_UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
+#: The most values that one filter takes.
+MOST_VALUES = 1000
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a request selects, checked: which columns, and which rows by which predicates."""
+    """What a request selects, checked: which columns, and which rows by which predicates.
+
+    `scope` says whose rows, those of `owner_id` or everybody's: it is None as long as nobody has been authorized, and
+    then there are no rows to be had.
+    """
 
     dataset: Dataset
     columns: tuple[Column, ...]
+    named: bool
     values: Mapping[str, object]
-    starts: datetime | None
-    ends: datetime | None
+    span: Span
     predicates: tuple[sql.Composable, ...]
-    period: str
+    limit: int | None = None
+    scope: Scope | None = None
+    owner_id: str = ""
+    left_out: tuple[Column, ...] = ()
 
     @property
     def described(self) -> Mapping[str, str]:
-        """The filters as text, the range as the moments that it begins at and ends before."""
-        bounds = {DATE_FROM: self.starts, "date_before": self.ends}
-        return {name: str(value) for name, value in self.values.items()} | {
-            name: moment.isoformat() for name, moment in bounds.items() if moment
-        }
+        """The filters as text, the range as the moments that it begins at and ends before. Of what is personal, only
+        that it was filtered by."""
+        bounds = {DATE_FROM: self.span.starts, "date_before": self.span.ends}
+        personal = {item.name for item in self.dataset.filters if item.sensitivity in _UNTOLD}
+        values = {name: "(not told)" if name in personal else _text_of(value) for name, value in self.values.items()}
+        return values | {name: moment.isoformat() for name, moment in bounds.items() if moment}
+
+    @property
+    def read(self) -> tuple[Column, ...]:
+        """The columns to read: all where some are derived from others, else those of the file."""
+        return self.dataset.columns if self.dataset.derive else self.columns
+
+    def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
+        """The same, of everybody's rows, or of those of that owner alone."""
+        return replace(self, scope=scope, owner_id=owner_id)
+
+    def source(self) -> sql.Composed:
+        """What follows FROM, with the predicates in the places that the dataset names for them."""
+        first, *others = map(sql.SQL, self.dataset.source.split(WHERE))
+        if not others:
+            return sql.Composed([first])
+        where = sql.SQL("({})").format(self._where())
+        return sql.Composed([first, *(part for text in others for part in (where, text))])
 
     def rows(self) -> sql.Composed:
-        """What follows the select list, without the order."""
-        source = sql.SQL(self.dataset.source)
-        return sql.SQL("FROM {source} WHERE {where}").format(
-            source=source, where=sql.SQL(" AND ").join(self.predicates)
-        )
+        """What follows the select list, without the order and the limit. Raises Broken where nobody was authorized."""
+        if WHERE in self.dataset.source:
+            return sql.SQL("FROM {}").format(self.source())
+        return sql.SQL("FROM {} WHERE {}").format(self.source(), self._where())
 
     def order(self) -> sql.Composed:
-        """The ORDER BY clause."""
-        return sql.SQL("ORDER BY {}").format(sql.SQL(self.dataset.order_by))
+        """The ORDER BY clause, and the limit."""
+        order = sql.SQL("ORDER BY {}").format(sql.SQL(self.dataset.order_by))
+        return order if self.limit is None else sql.SQL("{} LIMIT {}").format(order, sql.Literal(self.limit))
+
+    def _where(self) -> sql.Composed:
+        if self.scope is None:
+            raise Broken("rows were to be read before anybody was authorized; this is a defect, please report it")
+        column = self.dataset.owner.column if self.dataset.owner else ""
+        own: tuple[sql.Composable, ...] = ()
+        # Without a column the required filter names something owned, and its owner has been compared.
+        if self.scope is Scope.OWN and column:
+            own = (sql.SQL("({}) = {}").format(sql.SQL(column), sql.Literal(self.owner_id)),)
+        return sql.SQL(" AND ").join((*own, *self.predicates) or (sql.SQL("true"),))
 
 
-def select(dataset: Dataset, filters: Mapping[str, str], columns: tuple[str, ...]) -> Selection:
-    """Checks names, types and ranges. Raises Rejected with the name, the value and what is allowed."""
-    declared = {item.name: item for item in dataset.filters}
-    allowed = [*declared, *([DATE_FROM, DATE_TO] if dataset.date_column else [])]
+def select(
+    dataset: Dataset, filters: Mapping[str, str], columns: tuple[str, ...], at: datetime | None = None
+) -> Selection:
+    """Checks names, types and ranges; named ranges of dates are counted from `at`, which is now where it is not given.
+    Raises Rejected with the name, the value and what is allowed."""
+    declared = {item.name: item for item in filters_of(dataset)}
+    allowed = [*declared, *([name for name, _, _ in DATE_FILTERS] if dataset.date_column else []), LIMIT]
     for name in filters:
         if name not in allowed:
             raise Rejected(f"{dataset.name} has no filter {name!r}; it has: {', '.join(allowed)}")
     for item in declared.values():
         if item.required and not filters.get(item.name):
             raise Rejected(f"{dataset.name} needs the filter {item.name} ({item.description.rstrip('.')})")
-    values = {name: parse_value(declared[name].type, text, name) for name, text in filters.items() if name in declared}
-    starts, _ = _moment(filters, DATE_FROM)
-    ends, whole_day = _moment(filters, DATE_TO)
-    if ends is not None and whole_day:
-        if ends.date() == date.max:
-            raise Rejected(f"date_to={filters[DATE_TO]!r} is the last day of the calendar; leave date_to out")
-        ends += timedelta(days=1)
-    if starts is not None and ends is not None and starts >= ends:
-        raise Rejected(
-            f"date_from {filters[DATE_FROM]!r} is not before date_to {filters[DATE_TO]!r}; nothing lies between"
-        )
+    values = {name: _parse(declared[name], text) for name, text in filters.items() if name in declared}
+    span = parse_span(filters, at or datetime.now(UTC))
     predicates = [_predicate(declared[name], value) for name, value in values.items()]
     when = sql.SQL(dataset.date_column or "NULL")
-    if starts is not None:
-        predicates.append(sql.SQL("({}) >= {}").format(when, sql.Literal(starts)))
-    if ends is not None:
-        predicates.append(sql.SQL("({}) < {}").format(when, sql.Literal(ends)))
+    if span.starts is not None:
+        predicates.append(sql.SQL("({}) >= {}").format(when, sql.Literal(span.starts)))
+    if span.ends is not None:
+        predicates.append(sql.SQL("({}) < {}").format(when, sql.Literal(span.ends)))
     if dataset.where:
         predicates.append(sql.SQL("({})").format(sql.SQL(dataset.where)))
     return Selection(
         dataset=dataset,
         columns=_columns(dataset, columns),
+        named=bool(columns),
         values=values,
-        starts=starts,
-        ends=ends,
-        predicates=tuple(predicates) or (sql.SQL("true"),),
-        period=_period(filters),
+        span=span,
+        predicates=tuple(predicates),
+        limit=_limit(filters),
     )
+
+
+def filters_of(dataset: Dataset) -> tuple[Filter, ...]:
+    """The dataset's filters, with `ids` where its rows have an id."""
+    ids = Filter("ids", UUID, f"({dataset.key}) IN ({{values}})", "Only the rows with these ids.", many=True)
+    return (*dataset.filters, *((ids,) if dataset.key else ()))
+
+
+def parse_list(text: str, name: str) -> list[str]:
+    """The values of a list: between commas, one that holds a comma or a quote in double quotes, as in CSV. Raises
+    Rejected."""
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True))
+    except csv.Error:
+        lines = []
+    values = list(dict.fromkeys(value for line in lines for value in line))
+    if len(lines) != 1 or not all(values):
+        raise Rejected(
+            f'{name}={text!r} is not a list of values: put commas between them, and one that holds a comma in "quotes"'
+        )
+    if len(values) > MOST_VALUES:
+        raise Rejected(f"{name} has {len(values):,} values, and can have {MOST_VALUES:,}; ask for fewer at a time")
+    return values
 
 
 def parse_value(kind: Type, text: str, name: str) -> object:
@@ -101,6 +162,9 @@ def parse_value(kind: Type, text: str, name: str) -> object:
 
 
 def _predicate(item: Filter, value: object) -> sql.Composed:
+    if isinstance(value, tuple):
+        literals = sql.SQL(", ").join(map(sql.Literal, value))
+        return sql.SQL("({})").format(sql.SQL(item.sql).format(values=literals))
     return sql.SQL("({})").format(sql.SQL(item.sql).format(value=sql.Literal(value)))
 
 
@@ -117,39 +181,28 @@ def _columns(dataset: Dataset, names: tuple[str, ...]) -> tuple[Column, ...]:
     return tuple(chosen) or dataset.columns
 
 
-def _moment(filters: Mapping[str, str], name: str) -> tuple[datetime | None, bool]:
-    """The moment that the text names, in UTC, and whether it was a plain date."""
-    text = filters.get(name)
-    if not text:
-        return None, False
-    try:
-        try:
-            return datetime.combine(_plain_date(text), time(), UTC), True
-        except ValueError:
-            moment = datetime.fromisoformat(text)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC), False
-    except (ValueError, OverflowError):
-        raise Rejected(
-            f"{name}={text!r} is neither a date (2010-11-17) nor a timestamp (2010-11-17T14:00:00Z; UTC if no zone is "
-            "given)"
-        ) from None
+def _parse(item: Filter, text: str) -> object:
+    if not item.many:
+        return parse_value(item.type, text, item.name)
+    return tuple(parse_value(item.type, value, item.name) for value in parse_list(text, item.name))
 
 
-def _plain_date(text: str) -> date:
-    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+def _text_of(value: object) -> str:
+    """A value as the text that names it in a request."""
+    if not isinstance(value, tuple):
+        return str(value)
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(value)
+    return line.getvalue()
 
 
-def _period(filters: Mapping[str, str]) -> str:
-    """The range for a file's name: only digits, letters and hyphens."""
-    if not filters.get(DATE_FROM) and not filters.get(DATE_TO):
-        return ""
-    bounds = []
-    for name, otherwise in ((DATE_FROM, "start"), (DATE_TO, "now")):
-        moment, whole_day = _moment(filters, name)
-        bounds.append(
-            otherwise if moment is None else f"{moment:%Y-%m-%d}" if whole_day else f"{moment:%Y-%m-%dT%H%M%SZ}"
-        )
-    return "_to_".join(bounds)
+def _limit(filters: Mapping[str, str]) -> int | None:
+    if LIMIT not in filters:
+        return None
+    limit = parse_value(INTEGER, filters[LIMIT], LIMIT)
+    if not isinstance(limit, int) or limit < 1:
+        raise Rejected(f"limit={filters[LIMIT]!r} is not the number of rows to deliver at most: 1 or more")
+    return limit
 
 
 def _boolean(text: str) -> bool:
@@ -193,8 +246,8 @@ _PARSERS: Mapping[Kind, Callable[[str], object]] = {
     Kind.DECIMAL: _decimal,
     Kind.FLOAT: _float,
     Kind.BOOLEAN: _boolean,
-    Kind.DATE: _plain_date,
-    Kind.TIMESTAMP: lambda text: _moment({"value": text}, "value")[0],
+    Kind.DATE: plain_date,
+    Kind.TIMESTAMP: lambda text: parse_moment({"value": text}, "value")[0],
     Kind.JSON: _text,
 }
 

@@ -1,12 +1,13 @@
 """The one way in: a request is authorized, planned and filed as a row, whichever door it came through."""
 
+from dataclasses import replace
 from functools import partial
 
-from export_pipeline.flow.authorize import authorize_role, authorize_rows, identify
+from export_pipeline.flow.authorize import Grant, authorize_role, authorize_selection, identify
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.plan import Plan, make_plan
 from export_pipeline.flow.publish import attempt_prefix
-from export_pipeline.model.access import Decision, Principal
+from export_pipeline.model.access import Principal
 from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest
 
@@ -24,28 +25,31 @@ def file_request(
         authorize_role(principal, engine.dataset(request.dataset))
         plan = make_plan(engine, request)
         engine.destination(request.destination)
-        owner, decision = authorize_plan(engine, principal, plan)
+        _, grant = authorize_plan(engine, principal, plan)
     except Rejected as error:
         engine.audit.refuse(actor=request.requested_by, dataset=request.dataset, reason=str(error))
         raise
     return engine.jobs.file(
         request,
         requester=principal,
-        owner_id=owner,
-        reason=decision.reason,
+        owner_id=grant.owner_id,
+        reason=grant.decision.reason,
         claim_as=claim_as,
         prefix_of=partial(attempt_prefix, engine.settings.s3_prefix),
     )
 
 
-def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[str | None, Decision]:
-    """Whether the principal may have what the plan selects; asked when it is filed and again when it runs."""
-    return authorize_rows(engine, principal, plan.selection.dataset, plan.selection.values)
+def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[Plan, Grant]:
+    """The plan narrowed to what the principal may have now; asked when it is filed and again when it runs. Raises
+    Forbidden, NotFound."""
+    grant = authorize_selection(engine, principal, plan.selection)
+    return replace(plan, selection=grant.selection), grant
 
 
-def reauthorize(engine: Engine, job: ExportJob, plan: Plan, service: Principal | None) -> None:
-    """Asks again for a job that is about to run: roles and owners change. Raises Forbidden, NotFound."""
+def reauthorize(engine: Engine, job: ExportJob, plan: Plan, service: Principal | None) -> Plan:
+    """Asks again for a job that is about to run: roles and owners change. Returns the plan narrowed to what the
+    requester may have now. Raises Forbidden, NotFound."""
     principal = service or identify(engine, job.request.requested_by)
     if principal.id != job.requester_id:
         raise Forbidden(f"{job.request.requested_by} is not whom this export was filed for; ask for it again")
-    authorize_plan(engine, principal, plan)
+    return authorize_plan(engine, principal, plan)[0]

@@ -3,7 +3,7 @@
 Reading only, so a read-only account suffices. Errors of the driver become ours here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,12 +58,15 @@ class Source:
             return None
         return Principal(id=found[0], email=found[1], username=found[2], role=Role(found[3]))
 
-    def find_owner(self, owner_sql: str, value: object) -> str | None:
-        """The owner's id of what `value` names, an empty text where it has none; None where it does not exist."""
-        found = self._row(sql.SQL(owner_sql).format(value=sql.Literal(value)))
-        return None if found is None else str(found[0] or "")
+    def find_owners(self, owner_sql: str, values: Sequence[object]) -> list[str | None]:
+        """For each value the owner's id of what it names, an empty text where that has none; None where it does not
+        exist."""
+        with self.connect() as connection:
+            queries = [sql.SQL(owner_sql).format(value=sql.Literal(value)) for value in values]
+            found = [connection.execute(query).fetchone() for query in queries]
+        return [None if row is None else str(row[0] or "") for row in found]
 
-    def _row(self, query: LiteralString | sql.Composed, *values: object) -> TupleRow | None:
+    def _row(self, query: LiteralString, *values: object) -> TupleRow | None:
         with self.connect() as connection:
             return connection.execute(query, values or None).fetchone()
 

@@ -1,5 +1,6 @@
 """Who people are and how far their right to a dataset reaches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,6 +30,31 @@ class Sensitivity(StrEnum):
     INTERNAL = "internal"
     PERSONAL = "personal"
     SECRET = "secret"  # noqa: S105
+
+
+_INTERNAL = frozenset({Sensitivity.PUBLIC, Sensitivity.INTERNAL})
+_PERSONAL = _INTERNAL | {Sensitivity.PERSONAL}
+
+#: What each role may see of the rows that it reaches, so that a new dataset needs no rule. Nobody sees what is secret.
+#: Operators and managers see people's data in their own rows only.
+VISIBLE: Mapping[Scope, Mapping[Role, frozenset[Sensitivity]]] = {
+    Scope.OWN: {
+        Role.OPERATOR: _PERSONAL,
+        Role.CAMPAIGN_MANAGER: _PERSONAL,
+        Role.ANALYST: _INTERNAL,
+        Role.COMPLIANCE: _PERSONAL,
+        Role.ADMIN: _PERSONAL,
+        Role.SERVICE: _PERSONAL,
+    },
+    Scope.ALL: {
+        Role.OPERATOR: _INTERNAL,
+        Role.CAMPAIGN_MANAGER: _INTERNAL,
+        Role.ANALYST: _INTERNAL,
+        Role.COMPLIANCE: _PERSONAL,
+        Role.ADMIN: _PERSONAL,
+        Role.SERVICE: _PERSONAL,
+    },
+}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,18 @@ The SQL texts here are written by whoever writes the dataset's file, never by a 
 values reach them only as literals composed by `psycopg.sql`.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from export_pipeline.model.access import Role, Scope, Sensitivity
 from export_pipeline.model.report import Report
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Kind(StrEnum):
@@ -78,32 +84,53 @@ class Column:
 
 @dataclass(frozen=True)
 class Filter:
-    """A named filter: `sql` is a predicate in the scope of the dataset's source, `{value}` stands for the value."""
+    """A named filter: `sql` is a predicate in the scope of the dataset's source, `{value}` stands for the value.
+
+    With `many` it takes a list, and `{values}` stands for the values with commas between them, as in
+    `campaign.id IN ({values})`. `sensitivity` is that of what the filter looks at: whoever may not see it may not
+    filter by it, and values that are personal are not told in manifests.
+    """
 
     name: str
     type: Type
     sql: str
     description: str
     required: bool = False
+    many: bool = False
+    sensitivity: Sensitivity = Sensitivity.INTERNAL
 
 
 @dataclass(frozen=True)
 class Owner:
-    """How the owner of what is asked for is found: the `filter` that names it, and the `sql` that yields the owner's id
-    for `{value}` (no row: it does not exist). `noun` is what people call it."""
+    """Whose rows are whose, for the roles that reach only their own.
+
+    `filter` names the filter by which something owned is asked for, and `sql` yields the owner's id for `{value}` (no
+    row: it does not exist); both are empty where there is no such filter. `noun` is what people call what is owned.
+    `column` is the expression of the owner's id in the scope of the dataset's source: for whoever reaches only their
+    own rows it is always compared with their id, whatever the filters say. Without it the filter must be required.
+    """
 
     filter: str
     sql: str
     noun: str
+    column: str = ""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One exportable cut of the source: what follows FROM, the columns, the filters, the order and the access table.
 
-    `where` is a predicate that always holds. `date_column` is the expression that `date_from` and `date_to` apply to,
-    `date_label` what people call it. `tables` are the source's tables that it reads, `report` what its rows say
-    together.
+    `where` is a predicate that always holds. `date_column` is the expression that the date filters apply to,
+    `date_label` what people call it. `key` is the expression of a row's id, a UUID, which the filter `ids` applies to.
+    `tables` are the source's tables that it reads, `report` what its rows say together.
+
+    What selects rows (the owner's predicate, the filters, the range of dates and `where`) follows the source as its
+    WHERE clause. A source that aggregates holds the placeholder `{where}` instead, once or several times: each stands
+    for all of these predicates, in parentheses, so that they apply to the rows that are aggregated. Then the
+    expressions of the owner, the filters and the date are in the scope of that place. Other braces mean nothing.
+
+    `derive` adds what SQL has no function for. It gets all columns, batch by batch as they were read, and fills in
+    those whose `sql` is a placeholder such as `NULL::float8`; it neither adds nor drops nor moves rows.
     """
 
     name: str
@@ -113,13 +140,26 @@ class Dataset:
     columns: tuple[Column, ...]
     filters: tuple[Filter, ...]
     order_by: str
-    owner: Owner
     access: Mapping[Role, Scope]
+    owner: Owner | None = None
     where: str = ""
     date_column: str = ""
     date_label: str = ""
+    key: str = ""
     tables: tuple[str, ...] = field(default=())
     report: Report = field(default_factory=Report)
+    derive: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+
+    def __post_init__(self) -> None:
+        if Scope.OWN not in self.access.values():
+            return
+        named = self.owner.filter if self.owner else ""
+        required = any(item.name == named and item.required for item in self.filters)
+        if self.owner is None or not (self.owner.column or required):
+            raise ValueError(
+                f"{self.name} gives a role its own rows only: declare owner=Owner(…) with a column that tells whose a "
+                "row is, or with a required filter"
+            )
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 from pydantic import Field, create_model
 
+from export_pipeline.flow.dates import DATE_FROM, DATE_TO
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.plan import make_plan
-from export_pipeline.flow.query import DATE_FROM, DATE_TO
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.errors import NotFound, Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, ExportRequest, Status

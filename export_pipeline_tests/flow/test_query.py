@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from export_pipeline.datasets.campaign_results import DATASET
 from export_pipeline.flow.query import select
+from export_pipeline.model.access import Scope
 from export_pipeline.model.dataset import TEXT, Dataset, Filter
 from export_pipeline.model.errors import Rejected
 
@@ -13,7 +14,7 @@ CAMPAIGN = "6f1c1f6e-2d0a-5c0e-9a44-0f3f0f9f6a10"
 
 
 def predicates(**filters: str) -> str:
-    return select(DATASET, {"campaign_id": CAMPAIGN, **filters}, ()).rows().as_string()
+    return select(DATASET, {"campaign_id": CAMPAIGN, **filters}, ()).reaching(Scope.ALL).rows().as_string()
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ def predicates(**filters: str) -> str:
         ({}, "needs the filter campaign_id"),
         ({"campaign_id": ""}, "needs the filter campaign_id"),
         ({"campaign_id": "42"}, "campaign_id='42' is not a UUID"),
-        ({"campaign_id": CAMPAIGN, "colour": "red"}, "has no filter 'colour'; it has: campaign_id, date_from, date_to"),
+        ({"campaign_id": CAMPAIGN, "colour": "red"}, "has no filter 'colour'; it has: campaign_id, ids, date_"),
         ({"campaign_id": CAMPAIGN, "date_from": "yesterday"}, "date_from='yesterday' is neither a date"),
         ({"campaign_id": CAMPAIGN, "date_to": "2010-02-30"}, "date_to='2010-02-30' is neither a date"),
         ({"campaign_id": CAMPAIGN, "date_to": "9999-12-31"}, "date_to='9999-12-31' is the last day"),
@@ -61,7 +62,7 @@ def test_date_from_when_a_timestamp_has_no_zone_then_it_is_utc() -> None:
     ],
 )
 def test_period_when_a_range_is_asked_for_then_it_names_the_file(filters: dict[str, str], period: str) -> None:
-    assert select(DATASET, {"campaign_id": CAMPAIGN, **filters}, ()).period == period
+    assert select(DATASET, {"campaign_id": CAMPAIGN, **filters}, ()).span.name == period
 
 
 def test_columns_when_chosen_then_in_that_order() -> None:
@@ -91,7 +92,7 @@ def test_literal_when_any_text_then_it_cannot_leave_its_quotes(value: str) -> No
         owner=DATASET.owner,
         access={},
     )
-    composed = select(dataset, {"name": value}, ()).rows().as_string()
+    composed = select(dataset, {"name": value}, ()).reaching(Scope.ALL).rows().as_string()
     literal = composed.removeprefix("FROM t WHERE (t.name = ").removesuffix(")")
     escaped = literal.startswith(" E'")
     inner = literal.removeprefix(" E").removeprefix("'").removesuffix("'")

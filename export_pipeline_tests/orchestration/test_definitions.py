@@ -27,8 +27,23 @@ def test_definitions_when_loaded_then_hold_exactly_these_names() -> None:
         "sweep_sensor",
     ]
     assert sorted(key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()) == [
+        "exports/audit_log",
+        "exports/automation_performance",
+        "exports/calls",
         "exports/campaign_results",
+        "exports/campaigns",
+        "exports/compliance",
+        "exports/contacts",
+        "exports/events",
+        "exports/experiment_results",
+        "exports/feature_usage",
+        "exports/lead_analytics",
+        "exports/leads",
+        "exports/metrics_summary",
+        "exports/scraping_performance",
         "exports/survey_outcomes",
+        "exports/team_activity",
+        "exports/user_activity",
         "extracts/calls",
         "extracts/campaigns",
         "extracts/contacts",
@@ -45,7 +60,17 @@ def test_sensors_and_schedules_when_loaded_then_run_without_being_switched_on() 
 
 
 def test_definitions_when_loaded_then_import_nothing_heavy() -> None:
-    heavy = ("polars", "duckdb", "boto3", "pyarrow", "adbc_driver_postgresql", "xlsxturbo", "obstore", "alembic")
+    heavy = (
+        "polars",
+        "duckdb",
+        "boto3",
+        "pyarrow",
+        "adbc_driver_postgresql",
+        "xlsxturbo",
+        "obstore",
+        "alembic",
+        "scipy",
+    )
     script = (
         f"import sys, export_pipeline.definitions\nprint(','.join(name for name in {heavy!r} if name in sys.modules))"
     )

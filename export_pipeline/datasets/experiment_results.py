@@ -1,0 +1,204 @@
+"""`experiment_results`: every variant of an experiment against the control, for each metric.
+
+What has a closed form is computed in SQL. The probabilities need the normal and the chi-square distribution, which
+PostgreSQL does not have: they are derived row by row from the statistics.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from export_pipeline.model.access import Role, Scope
+from export_pipeline.model.dataset import BOOLEAN, FLOAT, INTEGER, TEXT, UUID, Column, Dataset, Filter, Owner
+from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Below this probability the split of the users is not what the weights say.
+_MISMATCH_BELOW = 0.01
+#: The normal distribution's 97.5 % point, for intervals of 95 %.
+_Z = 1.959963984540054
+_RATE = Measure("Conversion rate", Aggregate.MEAN, "conversion_rate", decimals=4)
+
+
+def _compared(name: str) -> str:
+    """Of the control, no comparison with itself."""
+    return f"CASE WHEN NOT result.is_control THEN result.{name} END"
+
+
+def derive(rows: pl.DataFrame) -> pl.DataFrame:
+    """Fills in the probabilities: two-sided for differences, the chi-square's upper tail for the split of the users."""
+    import polars as pl
+    from scipy.special import chdtrc, ndtr
+
+    def values(name: str) -> Any:
+        return rows[name].cast(pl.Float64).to_numpy()
+
+    def known(name: str, numbers: Any) -> pl.Series:
+        # What followed from no value is no value.
+        return pl.Series(name, numbers, dtype=pl.Float64).fill_nan(None)
+
+    split = known("srm_p_value", chdtrc(values("variants") - 1, values("srm_chi_square")))
+    return rows.with_columns(
+        known("p_value", 2 * ndtr(-abs(values("z_score")))),
+        known("mean_p_value", 2 * ndtr(-abs(values("mean_z_score")))),
+        split,
+        (split < _MISMATCH_BELOW).alias("sample_ratio_mismatch"),
+    )
+
+
+_COMPARED = f"""
+    SELECT
+        measured.*,
+        conversion_rate - control_rate AS difference,
+        conversion_rate - control_rate - {_Z} * rate_error AS difference_low,
+        conversion_rate - control_rate + {_Z} * rate_error AS difference_high,
+        (conversion_rate - control_rate) / nullif(control_rate, 0) AS lift,
+        (conversion_rate - control_rate)
+            / nullif(sqrt(pooled * (1 - pooled) * (1.0 / users + 1.0 / control_users)), 0) AS z_score,
+        mean - control_mean AS mean_difference,
+        (mean - control_mean) / nullif(control_mean, 0) AS mean_lift,
+        (mean - control_mean) / nullif(sqrt(mean_standard_error ^ 2 + control_mean_error ^ 2), 0) AS mean_z_score
+    FROM (
+        SELECT
+            with_control.*,
+            CASE WHEN is_control THEN NULL ELSE sqrt(rate_standard_error ^ 2 + control_rate_error ^ 2) END
+                AS rate_error,
+            (conversions + control_conversions)::float8 / (users + control_users) AS pooled
+        FROM with_control
+    ) AS measured
+"""
+
+DATASET = Dataset(
+    name="experiment_results",
+    title="Experiment results",
+    description=(
+        "One row per experiment, metric and variant. A user has converted where the sum of the metric's values is "
+        "above zero; the mean is over all users of the variant, zero for those without a value. Differences are to "
+        "the control: intervals of 95 % (normal, unpooled), two-sided p-values (pooled for rates, unpooled for "
+        "means). sample_ratio_mismatch tells that the variants' numbers of users do not fit their weights "
+        f"(chi-square, p < {_MISMATCH_BELOW}): then the other numbers should not be trusted. Dates choose users by "
+        "when they were assigned."
+    ),
+    source=f"""(
+        WITH per_user AS (
+            SELECT
+                experiment.id AS experiment_id,
+                experiment.name AS experiment,
+                named.metric,
+                assignment.variant_id,
+                coalesce(found.total, 0) AS total
+            FROM experiments AS experiment
+            JOIN assignments AS assignment ON assignment.experiment_id = experiment.id
+            JOIN LATERAL (
+                SELECT DISTINCT value.metric
+                FROM assignments AS other JOIN metrics AS value ON value.assignment_id = other.id
+                WHERE other.experiment_id = experiment.id
+            ) AS named ON true
+            LEFT JOIN LATERAL (
+                SELECT sum(value.value) AS total
+                FROM metrics AS value
+                WHERE value.assignment_id = assignment.id AND value.metric = named.metric
+            ) AS found ON true
+            WHERE {{where}}
+        ),
+        per_variant AS (
+            SELECT
+                experiment_id, experiment, metric, variant_id,
+                count(*) AS users,
+                count(*) FILTER (WHERE total > 0) AS conversions,
+                count(*) FILTER (WHERE total > 0)::float8 / count(*) AS conversion_rate,
+                avg(total) AS mean,
+                stddev_samp(total) / sqrt(count(*)) AS mean_standard_error
+            FROM per_user
+            GROUP BY 1, 2, 3, 4
+        ),
+        planned AS (
+            SELECT
+                variant.*,
+                weight / sum(weight) OVER (PARTITION BY experiment_id) AS share,
+                count(*) OVER (PARTITION BY experiment_id) AS variants
+            FROM variants AS variant
+        ),
+        with_control AS (
+            SELECT
+                per_variant.*,
+                planned.name AS variant,
+                planned.is_control,
+                planned.variants,
+                sqrt(conversion_rate * (1 - conversion_rate) / users) AS rate_standard_error,
+                sum(users) OVER everybody * planned.share AS expected_users,
+                -- Squares over expected numbers, less the total: variants that nobody got count as they should.
+                sum(users ^ 2 / planned.share) OVER everybody / sum(users) OVER everybody
+                    - sum(users) OVER everybody AS srm_chi_square,
+                max(users) FILTER (WHERE is_control) OVER everybody AS control_users,
+                max(conversions) FILTER (WHERE is_control) OVER everybody AS control_conversions,
+                max(conversion_rate) FILTER (WHERE is_control) OVER everybody AS control_rate,
+                max(sqrt(conversion_rate * (1 - conversion_rate) / users)) FILTER (WHERE is_control)
+                    OVER everybody AS control_rate_error,
+                max(mean) FILTER (WHERE is_control) OVER everybody AS control_mean,
+                max(mean_standard_error) FILTER (WHERE is_control) OVER everybody AS control_mean_error
+            FROM per_variant JOIN planned ON planned.id = per_variant.variant_id
+            WINDOW everybody AS (PARTITION BY per_variant.experiment_id, per_variant.metric)
+        )
+        {_COMPARED}
+    ) AS result""",
+    order_by="result.experiment, result.experiment_id, result.metric, NOT result.is_control, result.variant",
+    columns=(
+        Column("experiment_id", UUID, "result.experiment_id", "The experiment."),
+        Column("experiment", TEXT, "result.experiment", "Its name.", example="Gate at level 30 or 40"),
+        Column("metric", TEXT, "result.metric", "What was measured.", example="retention_1d"),
+        Column("variant", TEXT, "result.variant", "The variant.", example="gate_40"),
+        Column("is_control", BOOLEAN, "result.is_control", "Whether the others are compared with it."),
+        Column("users", INTEGER, "result.users", "How many users got it.", example="45489"),
+        Column("conversions", INTEGER, "result.conversions", "How many of them converted.", example="20119"),
+        Column("conversion_rate", FLOAT, "result.conversion_rate", "The share of them, 0 to 1.", example="0.4423"),
+        Column("rate_standard_error", FLOAT, "result.rate_standard_error", "The rate's standard error."),
+        Column("difference", FLOAT, _compared("difference"), "Rate less the control's."),
+        Column("difference_low", FLOAT, "result.difference_low", "Where the difference's 95 % interval begins."),
+        Column("difference_high", FLOAT, "result.difference_high", "Where it ends."),
+        Column("lift", FLOAT, _compared("lift"), "The difference as a share of the control's rate."),
+        Column("z_score", FLOAT, _compared("z_score"), "The difference in pooled standard errors."),
+        Column("p_value", FLOAT, "NULL::float8", "How likely so large a difference is by chance.", example="0.0744"),
+        Column("mean", FLOAT, "result.mean", "The metric's mean over the users."),
+        Column("mean_standard_error", FLOAT, "result.mean_standard_error", "The mean's standard error."),
+        Column("mean_difference", FLOAT, _compared("mean_difference"), "Mean less the control's."),
+        Column("mean_lift", FLOAT, _compared("mean_lift"), "That as a share of the control's mean."),
+        Column("mean_z_score", FLOAT, _compared("mean_z_score"), "That in standard errors."),
+        Column("mean_p_value", FLOAT, "NULL::float8", "How likely so large a difference of means is by chance."),
+        Column("variants", INTEGER, "result.variants", "How many variants the experiment has."),
+        Column("expected_users", FLOAT, "result.expected_users", "How many users it should have by the weights."),
+        Column("srm_chi_square", FLOAT, "result.srm_chi_square", "How far the split of the users is from the weights."),
+        Column("srm_p_value", FLOAT, "NULL::float8", "How likely so uneven a split is by chance."),
+        Column("sample_ratio_mismatch", BOOLEAN, "NULL::boolean", "Whether that is too unlikely.", example="false"),
+    ),
+    filters=(
+        Filter("experiment_id", UUID, "experiment.id IN ({values})", "Only of these experiments.", many=True),
+        Filter("metric", TEXT, "named.metric IN ({values})", "Only these metrics.", many=True),
+        Filter("status", TEXT, "experiment.status IN ({values})", "Only experiments in these states.", many=True),
+    ),
+    date_column="assignment.assigned_at",
+    date_label="when users were assigned",
+    owner=Owner(
+        "experiment_id",
+        "SELECT owner_id::text FROM experiments WHERE id = {value}",
+        "experiment",
+        "experiment.owner_id",
+    ),
+    access={
+        Role.CAMPAIGN_MANAGER: Scope.OWN,
+        Role.ANALYST: Scope.ALL,
+        Role.ADMIN: Scope.ALL,
+        Role.SERVICE: Scope.ALL,
+    },
+    tables=("experiments", "variants", "assignments", "metrics"),
+    report=Report(
+        charts=(
+            Chart("Conversion rate by variant", ChartKind.BAR, "variant", _RATE),
+            Chart("Conversion rate by metric", ChartKind.BAR, "metric", _RATE),
+        ),
+        subject="experiment",
+    ),
+    derive=derive,
+)
