@@ -2,6 +2,10 @@
 
 from export_pipeline.model.access import Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Owner
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
+
+_COMPLETED = ("outcome", ("completed",))
+_COUNT_COMPLETED = Measure("Completed surveys", Aggregate.COUNT, "completed_at")
 
 
 def _answer(question: int) -> Column:
@@ -62,4 +66,19 @@ DATASET = Dataset(
     owner=Owner("campaign_id", "SELECT owner_id::text FROM campaigns WHERE id = {value}", "campaign"),
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
+    report=Report(
+        figures=(
+            Measure("Contacts", Aggregate.COUNT),
+            Measure("Completed surveys", Aggregate.COUNT, only=_COMPLETED),
+            Measure("Completion rate", Aggregate.SHARE, only=_COMPLETED, decimals=1),
+            Measure("Refusal rate", Aggregate.SHARE, only=("outcome", ("refused",)), decimals=1),
+            Measure("Mean attempts", Aggregate.MEAN, "attempt_count", decimals=2),
+        ),
+        charts=(
+            Chart("Outcomes", ChartKind.PIE, "outcome", Measure("Contacts", Aggregate.COUNT)),
+            Chart("Completed surveys per day", ChartKind.LINE, "completed_at", _COUNT_COMPLETED, Bucket.DAY),
+            Chart("Contacts by attempts", ChartKind.BAR, "attempt_count", Measure("Contacts", Aggregate.COUNT)),
+        ),
+        subject="campaign_id",
+    ),
 )
