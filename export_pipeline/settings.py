@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     branding_directory: Path | None = Field(
         None,
         alias="EXPORT_BRANDING_DIRECTORY",
-        description="A folder with the branding of PDF reports: logo, colours, fonts, header, footer; see docs/pdf-reports.md.",
+        description="A folder with the branding of PDF reports: logo, colours, fonts … (docs/pdf-reports.md).",
     )
     max_records: int = Field(
         100_000,

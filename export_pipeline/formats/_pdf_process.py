@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -95,9 +96,13 @@ def _wait(process: subprocess.Popen[bytes], still_wanted: Callable[[], object]) 
             return process.wait(_LOOK_SECONDS)
         except subprocess.TimeoutExpired:
             if time.monotonic() > deadline:
-                raise Transient(
-                    f"the PDF was not rendered within {MOST_SECONDS} seconds: the machine may be overloaded; try again"
-                ) from None
+                raise _too_long() from None
+
+
+def _too_long() -> Transient:
+    return Transient(
+        f"the PDF was not rendered within {MOST_SECONDS} seconds: the machine may be overloaded; try again"
+    )
 
 
 def _failure(code: int, folder: Path, brand: Brand) -> Exception:
@@ -120,6 +125,8 @@ def _failure(code: int, folder: Path, brand: Brand) -> Exception:
 
 def _crash(code: int, folder: Path) -> Exception:
     """What an end without a word means: a negative code is a signal, by which typst and V8 end when memory is short."""
+    if code == -signal.SIGXCPU:
+        return _too_long()
     log = (folder / "log.txt").read_bytes()
     if code < 0 or b"MemoryError" in log or b"memory allocation of" in log:
         return Rejected(

@@ -114,7 +114,7 @@ def main(folder: Path, most_bytes: int, most_seconds: int) -> int:
     """Renders within limits of memory and processor time; 0 where there is a PDF."""
     # V8 reserves 32 GB of addresses that it never uses, so RLIMIT_AS would say nothing.
     resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         render(folder)
