@@ -13,21 +13,26 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from export_pipeline.formats._figures import NO_VALUE, Series
-from export_pipeline.formats._pdf_branding import Branding
+from export_pipeline.formats._pdf_branding import Branding, Fonts
 from export_pipeline.formats._pdf_words import Words, axis_label, measured, number, percentage
 from export_pipeline.model.report import Aggregate, Bucket
 
 #: Groups drawn one by one; those after are taken together where their numbers add up.
 _MOST_BARS = 8
 _MOST_SLICES = 6
-#: Labels in a chart as wide as the page, and in a narrower one: their most characters, and room for them (points).
+#: Room for labels (points) in a chart as wide as the page, and in a narrower one.
 _WIDE = 300
-_WIDE_LABEL, _NARROW_LABEL = (36, 152), (24, 102)
+_WIDE_LABEL, _NARROW_LABEL = 152, 102
+_TEXT_SIZE = 8.5
+#: A character's mean width (em) in the default font, and in a wide one, which any other may be.
+_DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
 #: Ticks of an axis of time, and points up to which each is marked.
 _TIME_TICKS = 6
 _MOST_MARKED = 40
 #: Days without rows are shown as 0, but not over centuries that a wrong date would open.
 _MOST_DAYS = 4_000
+#: From then on a quarter of the axis is a whole number.
+_WHOLE_AXIS = 4
 _BAR_HEIGHT = 17
 #: A part of a stack narrower than this has no room for its number.
 _LEAST_NAMED = 0.07
@@ -107,14 +112,14 @@ def bars(style: Style, series: Series, shown: Sequence[Group], width: int) -> Sp
     values = [
         {
             "row": index,
-            "label": _cut(group.label, width),
+            "label": _cut(style, group.label, width),
             "value": group.value or 0.0,
             "text": _bar_text(style, measure, group),
         }
         for index, group in enumerate(shown)
     ]
     height = _BAR_HEIGHT * max(1, len(values))
-    left, right = _margins(width)
+    left, right = _label_room(width), _room(style, [item["text"] for item in values])
     row = {"field": "row", "type": "ordinal", "axis": None}
     x = {"field": "value", "type": "quantitative", "axis": None, "scale": {"domainMin": 0}}
     colours = style.branding.colours
@@ -149,7 +154,7 @@ def intervals(style: Style, shown: Sequence[Interval], width: int) -> Spec:
     values = [
         {
             "row": index,
-            "label": _cut(item.label, width),
+            "label": _cut(style, item.label, width),
             "value": item.value,
             "low": item.bounds[0] if item.bounds else item.value,
             "high": item.bounds[1] if item.bounds else item.value,
@@ -158,7 +163,7 @@ def intervals(style: Style, shown: Sequence[Interval], width: int) -> Spec:
         }
         for index, item in enumerate(shown)
     ]
-    left, right = _margins(width)
+    left, right = _label_room(width), _room(style, [item.text for item in shown])
     row = {"field": "row", "type": "ordinal", "axis": None}
     color = {"field": "colour", "type": "nominal", "scale": None}
     scale = {"zero": False, "nice": False, "padding": 6}
@@ -202,7 +207,7 @@ def stacks(style: Style, rows: Sequence[tuple[str, Sequence[float]]], width: int
                 }
             )
             start += share
-    names = [{"row": index, "label": _cut(label, width)} for index, (label, _) in enumerate(rows)]
+    names = [{"row": index, "label": _cut(style, label, width)} for index, (label, _) in enumerate(rows)]
     row = {"field": "row", "type": "ordinal", "axis": None}
     x = {"type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}}
     layers: list[Spec] = [
@@ -233,7 +238,7 @@ def stacks(style: Style, rows: Sequence[tuple[str, Sequence[float]]], width: int
             **_text({"x": -6, "align": "right", "color": colours.text}, {"y": row, "text": {"field": "label"}}),
         },
     ]
-    left, _ = _margins(width)
+    left = _label_room(width)
     height = (_BAR_HEIGHT + 5) * max(1, len(rows))
     return _spec(style, width - left - 6, height, {"left": left, "right": 6, "top": 2, "bottom": 2}, {"layer": layers})
 
@@ -268,7 +273,7 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
         "axis": {
             "title": None,
             "values": [top * step / 4 for step in range(5)],
-            "format": ".0%" if share else (",.0f" if top >= 4 else ",.2f"),
+            "format": ".0%" if share else (",.0f" if top >= _WHOLE_AXIS else ",.2f"),
             "labelOverlap": False,
             "domain": False,
             "ticks": False,
@@ -293,7 +298,7 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
             ),
         }
     )
-    left, right = 44, 24
+    left, right = _room(style, [number(words, top, 0 if top >= _WHOLE_AXIS else 2)]), 24
     padding = {"left": left, "right": right, "top": 8, "bottom": 20}
     return _spec(style, width - left - right, height, padding, {"layer": layers})
 
@@ -310,14 +315,14 @@ def _spec(style: Style, width: int, height: int, padding: Spec | int, plot: Spec
         "config": {
             "font": font,
             "view": {"stroke": None},
-            "axis": {"labelFont": font, "labelFontSize": 8.5, "labelColor": style.branding.colours.muted},
+            "axis": {"labelFont": font, "labelFontSize": _TEXT_SIZE, "labelColor": style.branding.colours.muted},
         },
         **plot,
     }
 
 
 def _text(mark: Spec, encoding: Spec) -> Spec:
-    return {"mark": {"type": "text", "fontSize": 8.5, "baseline": "middle", **mark}, "encoding": encoding}
+    return {"mark": {"type": "text", "fontSize": _TEXT_SIZE, "baseline": "middle", **mark}, "encoding": encoding}
 
 
 def _is_dark(colour: str) -> bool:
@@ -325,9 +330,18 @@ def _is_dark(colour: str) -> bool:
     return 0.299 * red + 0.587 * green + 0.114 * blue < 150
 
 
-def _margins(width: int) -> tuple[int, int]:
-    """The room left of a plot, for labels, and right of it, for numbers."""
-    return (_WIDE_LABEL[1], 70) if width > _WIDE else (_NARROW_LABEL[1], 58)
+def _label_room(width: int) -> int:
+    return _WIDE_LABEL if width > _WIDE else _NARROW_LABEL
+
+
+def _room(style: Style, texts: Sequence[str]) -> int:
+    """What the longest of the texts needs beside a plot."""
+    return math.ceil(max(map(len, texts), default=0) * _character_width(style)) + 14
+
+
+def _character_width(style: Style) -> float:
+    font = style.branding.fonts.body
+    return _TEXT_SIZE * (_DEFAULT_WIDTH if font == Fonts().body else _OTHER_WIDTH)
 
 
 def _bar_text(style: Style, measure: Any, group: Group) -> str:
@@ -335,8 +349,8 @@ def _bar_text(style: Style, measure: Any, group: Group) -> str:
     return value if group.share is None else f"{value} · {percentage(style.words, group.share)}"
 
 
-def _cut(label: str, width: int) -> str:
-    most = (_WIDE_LABEL if width > _WIDE else _NARROW_LABEL)[0]
+def _cut(style: Style, label: str, width: int) -> str:
+    most = int(_label_room(width) / _character_width(style))
     label = " ".join(label.split())
     return label if len(label) <= most else label[: most - 1].rstrip() + "…"
 

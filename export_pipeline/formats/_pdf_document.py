@@ -40,7 +40,7 @@ _SUMMARY_FIGURES, _SUMMARY_DEFINITIONS = 6, 6
 _MOST_FACTS, _FACT_CHARACTERS = 6, 84
 _TITLE_CHARACTERS = 80
 #: Widths and heights of charts, in points: the page's, and half of it.
-FULL, _HALF, TREND_HEIGHT = 482, 236, 130
+FULL, _HALF, TREND_HEIGHT = 482, 236, 104
 _ALT_GROUPS = 12
 
 

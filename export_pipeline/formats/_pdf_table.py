@@ -20,6 +20,8 @@ MOST_ROWS = 2_000
 MOST_CHARACTERS = 48
 #: Characters that fit across the page beside each other in the table's small type, upright and across.
 _WIDTHS = {False: 150, True: 225}
+#: More columns would be too small to read, and too much memory at the most rows.
+_MOST_COLUMNS = 16
 #: A column is at most this wide: its text then takes several lines.
 _WIDEST = 26
 _NARROWEST = 5
@@ -62,7 +64,7 @@ def make_table(frame: pl.DataFrame, columns: tuple[Column, ...], words: Words, z
     shown: list[int] = []
     room = _WIDTHS[across]
     for index in candidates:
-        if widths[index] <= room or not shown:
+        if not shown or (widths[index] <= room and len(shown) < _MOST_COLUMNS):
             shown.append(index)
             room -= widths[index]
     return Table(
