@@ -119,7 +119,7 @@ def bars(style: Style, series: Series, shown: Sequence[Group], width: int) -> Sp
         for index, group in enumerate(shown)
     ]
     height = _BAR_HEIGHT * max(1, len(values))
-    left, right = _label_room(width), _room(style, [item["text"] for item in values])
+    left, right = _label_room(width), _room(style, [str(item["text"]) for item in values])
     row = {"field": "row", "type": "ordinal", "axis": None}
     x = {"field": "value", "type": "quantitative", "axis": None, "scale": {"domainMin": 0}}
     colours = style.branding.colours

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from export_pipeline.formats import _pdf_document as documents
 from export_pipeline.formats._figures import Figures, compute
@@ -61,6 +61,15 @@ class PdfOptions(Options):
         description="For `comparison`: the column whose values are compared; dates and timestamps by month. Default: "
         "the dataset's subject, such as the campaign.",
     )
+    max_file_rows: int | None = Field(None, description="Refused: a report is one file about all rows.")
+    max_file_bytes: int | None = Field(None, description="Refused: a report is one file about all rows.")
+
+    @field_validator("max_file_rows", "max_file_bytes")
+    @classmethod
+    def _one_file(cls, limit: int | None) -> int | None:
+        if limit is not None:
+            raise ValueError("a report is one file about all rows; leave it out, or choose another format")
+        return limit
 
 
 def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: PdfOptions) -> int:

@@ -180,9 +180,9 @@ def test_names_when_they_need_quoting_then_unchanged(cells: Format) -> None:
     names = ["a,b", 'with "quotes"', "with space", "naïve"]
     columns = tuple(Column(name, TEXT, "sql", "Text.") for name in names)
     target = OneWay()
-    if form.name in PLAIN_NAMES:
+    if cells.name in PLAIN_NAMES:
         with pytest.raises(Rejected, match="a,b"):
-            form.write(tables.frame([], columns), target, tables.context(columns), form.options())  # type: ignore[arg-type]
+            cells.write(tables.frame([], columns), target, tables.context(columns), cells.options())  # type: ignore[arg-type]
         return
 
     cells.write(tables.frame([("1", "2", "3", "4")], columns), target, tables.context(columns), cells.options())  # type: ignore[arg-type]

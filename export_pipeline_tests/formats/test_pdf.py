@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pypdfium2
 import pytest
+from pydantic import ValidationError
 
 from export_pipeline.formats import _pdf_process
 from export_pipeline.formats._pdf_branding import load_brand
@@ -200,6 +201,12 @@ def test_text_when_no_font_has_a_character_then_refused_with_its_place(no_leftov
         write(calls("A", 3, 1), title="京")
 
     assert list(no_leftovers.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["max_file_rows", "max_file_bytes"])
+def test_options_when_the_file_should_be_split_then_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="one file about all rows"):
+        PdfOptions.model_validate({name: "100000"})
 
 
 def test_branding_when_complete_then_seen_and_its_language_is_the_default(branding: Path) -> None:
