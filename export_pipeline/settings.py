@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     export_directory: Path | None = Field(
         None, alias="EXPORT_DIRECTORY", description="The folder that the destination `local` writes to."
     )
+    branding_directory: Path | None = Field(
+        None,
+        alias="EXPORT_BRANDING_DIRECTORY",
+        description="A folder with the branding of PDF reports: logo, colours, fonts … (docs/pdf-reports.md).",
+    )
     max_records: int = Field(
         100_000,
         gt=0,

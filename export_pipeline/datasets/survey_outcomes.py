@@ -3,6 +3,10 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
+
+_COMPLETED = ("outcome", ("completed",))
+_COUNT_COMPLETED = Measure("Completed surveys", Aggregate.COUNT, "completed_at")
 
 
 def _answer(question: int) -> Column:
@@ -57,4 +61,19 @@ DATASET = Dataset(
     owner=OWNER,
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
+    report=Report(
+        figures=(
+            Measure("Contacts", Aggregate.COUNT),
+            Measure("Completed surveys", Aggregate.COUNT, only=_COMPLETED),
+            Measure("Completion rate", Aggregate.SHARE, only=_COMPLETED, decimals=1),
+            Measure("Refusal rate", Aggregate.SHARE, only=("outcome", ("refused",)), decimals=1),
+            Measure("Mean attempts", Aggregate.MEAN, "attempt_count", decimals=2),
+        ),
+        charts=(
+            Chart("Outcomes", ChartKind.PIE, "outcome", Measure("Contacts", Aggregate.COUNT)),
+            Chart("Completed surveys per day", ChartKind.LINE, "completed_at", _COUNT_COMPLETED, Bucket.DAY),
+            Chart("Contacts by attempts", ChartKind.BAR, "attempt_count", Measure("Contacts", Aggregate.COUNT)),
+        ),
+        subject="campaign_id",
+    ),
 )

@@ -91,6 +91,7 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
             snapshot_at=rows.snapshot_at,
             filters=plan.selection.described,
             report=plan.selection.dataset.report.within(frozenset(column.name for column in plan.columns)),
+            branding=engine.settings.branding_directory,
         )
         attempt.enter(Phase.WRITING)
         files = write_files(rows, plan, context, attempt, destination=destination, key=prefix + file_name(job, plan))

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import zoneinfo
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from export_pipeline.formats._cells import Cells, cells_of, cut, number_format
 from export_pipeline.formats._sink import stage
+from export_pipeline.formats._zone import Zone
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.format import FileContext, Format, Options
 
@@ -40,7 +40,7 @@ _MOST_WIDTH = 60
 class XlsxOptions(Options):
     """What can be chosen for an Excel file."""
 
-    timezone: str = Field(
+    timezone: Zone = Field(
         "UTC",
         description="The zone that timestamps are shown in, by its IANA name, such as `Europe/Lisbon`.",
     )
@@ -49,15 +49,6 @@ class XlsxOptions(Options):
         description="What becomes of a text over 32,767 characters (an emoji counts two): `error` refuses the export, "
         "`truncate` cuts the text and ends it with `… [cut]`.",
     )
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
-            raise ValueError("is not the IANA name of a time zone; write it like Europe/Lisbon or UTC") from None
-        return name
 
 
 def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: XlsxOptions) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -78,7 +79,8 @@ class TextOptions(Options):
 @dataclass(frozen=True)
 class FileContext:
     """What a writer may say in the file about where it comes from: no personal data. `filters` are what the rows were
-    chosen by, `report` holds the figures and charts that the columns suffice for."""
+    chosen by, `report` holds the figures and charts that the columns suffice for, `branding` is the operator's folder
+    with logo, colours and fonts for formats that have a look."""
 
     export_id: str
     dataset: str
@@ -87,6 +89,7 @@ class FileContext:
     snapshot_at: datetime
     filters: Mapping[str, str] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
+    branding: Path | None = None
 
 
 def polars_type(column: Column) -> pl.DataType:

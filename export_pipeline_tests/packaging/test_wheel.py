@@ -106,6 +106,8 @@ def test_wheel_when_installed_then_the_command_loads_migrates_and_exports(
         kept = connection.execute("SELECT id::text, status FROM exports.export_jobs").fetchall()
     assert kept == [(exported["id"], "completed")]
     assert exported["rows"] > 100
+    # The renderer is run by its path, with a template that is no Python.
+    assert json.loads(run(*asked, "--direct", "--json", "--format", "pdf"))["rows"] == exported["rows"]
 
 
 def test_wheel_when_installed_then_dagster_finds_its_definitions(installed: Path, tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""The subjects of a comparison: which there are, their figures, and what of the differences is more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export_pipeline.formats._figures import NO_VALUE, Figures, compute
+from export_pipeline.formats._significance import (
+    ALPHA,
+    Rate,
+    Sample,
+    compare_means,
+    compare_rates,
+    holm,
+    mean_interval,
+    rate_interval,
+)
+from export_pipeline.model.dataset import Column, Kind
+from export_pipeline.model.errors import Rejected
+from export_pipeline.model.report import Aggregate, Measure, Report
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FEWEST, MOST = 2, 6
+#: The column that the subject's label is put into; no dataset's column is named so.
+_LABEL = "\x00subject"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of one subject: its interval of 95 % and the corrected p-value against the first subject, where the
+    figure is a rate or mean. `too_few`: there is nothing to test with."""
+
+    value: float | None
+    bounds: tuple[float, float] | None = None
+    p: float | None = None
+    too_few: bool = False
+    higher: bool = False
+
+    @property
+    def significant(self) -> bool:
+        """Whether it differs from the first by more than chance."""
+        return self.p is not None and self.p < ALPHA
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The subjects in the order of their first row, each with its numbers, and the findings by figure and subject."""
+
+    subjects: tuple[str, ...]
+    figures: tuple[Figures, ...]
+    findings: tuple[tuple[Finding, ...], ...]
+
+
+def labelled(staged: Path, column: Column, zone: str) -> pl.LazyFrame:
+    """The staged rows with the subject that each belongs to: the column's value, or the month of a date."""
+    import polars as pl
+
+    frame, label = pl.scan_ipc(staged), pl.col(column.name)
+    if column.type.kind is Kind.TIMESTAMP:
+        label = label.dt.convert_time_zone(zone)
+    if column.type.kind in (Kind.TIMESTAMP, Kind.DATE):
+        # Rows without a time belong to no period.
+        return frame.filter(pl.col(column.name).is_not_null()).with_columns(label.dt.strftime("%Y-%m").alias(_LABEL))
+    return frame.with_columns(label.cast(pl.String).fill_null(NO_VALUE).alias(_LABEL))
+
+
+def subjects_of(frame: pl.LazyFrame, *, by_label: bool = False) -> tuple[list[str], int]:
+    """The subjects, in the order of their first row or, periods, by label: those that a comparison could hold, and how
+    many there are."""
+    import polars as pl
+
+    found = frame.with_row_index("\x00row").group_by(_LABEL).agg(pl.col("\x00row").min())
+    table = found.sort(_LABEL if by_label else "\x00row").collect(engine="streaming")
+    return table[_LABEL].head(MOST).to_list(), table.height
+
+
+def compare(
+    frame: pl.LazyFrame, report: Report, column: Column, *, zone: str, still_wanted: Callable[[], object]
+) -> Comparison:
+    """The comparison of a labelled frame's subjects. Raises Rejected where there are fewer than two or more than
+    six."""
+    import polars as pl
+
+    names, count = subjects_of(frame, by_label=column.type.kind in (Kind.TIMESTAMP, Kind.DATE))
+    if not FEWEST <= count <= MOST:
+        raise Rejected(
+            f"a comparison needs {FEWEST} to {MOST} different values of {column.name}, and the rows have {count:,}; "
+            "choose others by the filters, name another column by the option compare_by, or ask for another report"
+        )
+    figures, samples = [], []
+    for name in names:
+        still_wanted()
+        rows = frame.filter(pl.col(_LABEL) == name)
+        figures.append(compute(rows, report, zone=zone))
+        samples.append([_summary(rows, measure) for measure in report.figures])
+    findings = tuple(
+        tuple(_findings([figure.figures[index][1] for figure in figures], [row[index] for row in samples]))
+        for index in range(len(report.figures))
+    )
+    return Comparison(tuple(names), tuple(figures), findings)
+
+
+def _summary(rows: pl.LazyFrame, measure: Measure) -> Rate | Sample | None:
+    """What a test needs of the rows, by a pass that keeps only sums."""
+    import polars as pl
+
+    if measure.aggregate not in (Aggregate.SHARE, Aggregate.MEAN):
+        return None
+    counted = pl.lit(True)
+    if measure.only is not None:
+        counted = pl.col(measure.only[0]).cast(pl.String).is_in(list(measure.only[1])).fill_null(False)
+    if measure.column:
+        rows = rows.filter(pl.col(measure.column).is_not_null())
+    if measure.aggregate is Aggregate.SHARE:
+        total, successes = rows.select(pl.len(), counted.sum().alias("successes")).collect(engine="streaming").row(0)
+        return Rate(int(successes or 0), int(total))
+    values = pl.col(measure.column).cast(pl.Float64)
+    selected = rows.filter(counted).select(pl.len(), values.mean().alias("mean"), values.std().alias("deviation"))
+    return Sample(*selected.collect(engine="streaming").row(0))
+
+
+def _findings(values: list[float | None], summaries: list[Rate | Sample | None]) -> list[Finding]:
+    first = summaries[0]
+    p_values = [None, *(_p(first, other) for other in summaries[1:])]
+    return [
+        Finding(
+            value=value,
+            bounds=_bounds(summary),
+            p=p,
+            too_few=index > 0 and summary is not None and p is None,
+            higher=value is not None and values[0] is not None and value > values[0],
+        )
+        for index, (value, summary, p) in enumerate(zip(values, summaries, holm(p_values), strict=True))
+    ]
+
+
+def _p(one: Rate | Sample | None, other: Rate | Sample | None) -> float | None:
+    if isinstance(one, Rate) and isinstance(other, Rate):
+        return compare_rates(one, other)
+    if isinstance(one, Sample) and isinstance(other, Sample):
+        return compare_means(one, other)
+    return None
+
+
+def _bounds(summary: Rate | Sample | None) -> tuple[float, float] | None:
+    if isinstance(summary, Rate):
+        return rate_interval(summary)
+    return mean_interval(summary) if isinstance(summary, Sample) else None

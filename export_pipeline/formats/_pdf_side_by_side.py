@@ -1,0 +1,120 @@
+"""The comparison as a document: a table of the subjects' figures, then charts that hold all subjects.
+
+What the numbers are, and which differences are more than chance, is found in `_pdf_comparison.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from export_pipeline.formats import _pdf_charts as charts
+from export_pipeline.formats._figures import Series
+from export_pipeline.formats._pdf_comparison import Comparison, Finding
+from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, subject_label
+from export_pipeline.formats._pdf_words import Words, measured, number, percentage
+from export_pipeline.model.report import Aggregate, Bucket, ChartKind, Measure
+
+
+def comparison(draft: Draft, found: Comparison) -> None:
+    """The subjects side by side: a table of figures, then charts of rates, means and of what came of it."""
+    words, palette = draft.words, draft.style.branding.colours.series
+    measures = [measure for measure, _ in found.figures[0].figures]
+    labels = [subject_label(words, name) for name in found.subjects]
+    subjects = [
+        {"label": label, "colour": palette[index % len(palette)], "rows": number(words, figures.rows)}
+        for index, (label, figures) in enumerate(zip(labels, found.figures, strict=True))
+    ]
+    rows = [
+        {"figure": measure.title, "cells": [_compared(words, measure, finding) for finding in findings]}
+        for measure, findings in zip(measures, found.findings, strict=True)
+    ]
+    draft.add("heading", text=words.comparison_figures)
+    draft.add(
+        "comparison", subjects=subjects, rows=rows, figure=words.figure, reference=words.reference, rows_word=words.rows
+    )
+    tested = [index for index, measure in enumerate(measures) if measure.aggregate in (Aggregate.SHARE, Aggregate.MEAN)]
+    if tested:
+        draft.add("notes", items=[words.method])
+    items = [
+        draft.chart(
+            measures[index].title,
+            charts.intervals(draft.style, _intervals(words, measures[index], labels, found.findings[index]), FULL),
+            "; ".join(
+                f"{label} {measured(words, measures[index], finding.value)}"
+                for label, finding in zip(labels, found.findings[index], strict=True)
+            ),
+        )
+        for index in tested
+    ]
+    items += _compared_charts(draft, found, labels)
+    if items:
+        draft.add("heading", text=words.trends_and_mix)
+        for item in items:
+            draft.add("charts", columns=1, items=[item])
+    appendix(draft, measures)
+
+
+def _compared(words: Words, measure: Measure, finding: Finding) -> Block:
+    """One cell of the comparison: the value, its interval, and what of the difference can be said."""
+    low_high = finding.bounds
+    detail = ""
+    if low_high is not None:
+        low, high = (measured(words, measure, bound, unit=False) for bound in low_high)
+        detail = f"{words.interval}: {low} – {high}"
+    note = ""
+    if finding.too_few:
+        note = words.too_few
+    elif finding.p is not None:
+        note = f"p < {number(words, 0.001, 3)}" if finding.p < 0.001 else f"p = {number(words, finding.p, 3)}"
+    mark = ("▲" if finding.higher else "▼") if finding.significant else ""
+    return {"value": measured(words, measure, finding.value), "detail": detail, "note": note, "mark": mark}
+
+
+def _intervals(
+    words: Words, measure: Measure, labels: Sequence[str], findings: Sequence[Finding]
+) -> list[charts.Interval]:
+    return [
+        charts.Interval(label, finding.value, finding.bounds, measured(words, measure, finding.value))
+        for label, finding in zip(labels, findings, strict=True)
+    ]
+
+
+def _compared_charts(draft: Draft, found: Comparison, labels: Sequence[str]) -> list[Block]:
+    """The first mix as stacks and the first trend as lines, over all subjects."""
+    items = []
+    for index, first in enumerate(found.figures[0].series):
+        several = [figures.series[index] for figures in found.figures]
+        chart = first.chart
+        if chart.bucket is Bucket.VALUE and chart.kind is ChartKind.PIE:
+            items.append(_stacked(draft, several, labels))
+        elif chart.bucket is not Bucket.VALUE and all(series.labels for series in several):
+            palette = draft.style.branding.colours.series
+            legend = [{"colour": palette[at % len(palette)], "label": label} for at, label in enumerate(labels)]
+            spec = charts.lines(draft.style, several, FULL, TREND_HEIGHT)
+            items.append({**draft.chart(chart.title, spec, ", ".join(labels)), "keys": legend})
+    return items
+
+
+def _stacked(draft: Draft, several: Sequence[Series], labels: Sequence[str]) -> Block:
+    style, title = draft.style, several[0].chart.title
+    totals: dict[str, float] = {}
+    for series in several:
+        for label, value in zip(series.labels, series.values, strict=True):
+            totals[label] = totals.get(label, 0.0) + (value or 0.0)
+    merged = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    whole = Series(several[0].chart, tuple(label for label, _ in merged), tuple(value for _, value in merged))
+    shown = charts.slices(style, whole)
+    kept = [label for label, _ in merged][: len(shown) - (len(merged) > len(shown))]
+    rows = []
+    for label, series in zip(labels, several, strict=True):
+        values = dict(zip(series.labels, (value or 0.0 for value in series.values), strict=True))
+        total = sum(values.values()) or 1.0
+        shares = [values.get(name, 0.0) / total for name in kept]
+        rows.append((label, [*shares, max(0.0, 1 - sum(shares))] if len(kept) < len(shown) else shares))
+    palette = style.branding.colours.series
+    keys = [{"colour": palette[at % len(palette)], "label": group.label} for at, group in enumerate(shown)]
+    alt = "; ".join(
+        f"{label}: " + ", ".join(f"{g.label} {percentage(style.words, s)}" for g, s in zip(shown, shares, strict=True))
+        for label, shares in rows
+    )
+    return {**draft.chart(title, charts.stacks(style, rows, FULL), alt), "keys": keys}
