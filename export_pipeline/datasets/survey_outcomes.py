@@ -3,6 +3,10 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
+
+_CONTACTS = Measure("Contacts", Aggregate.COUNT)
+_COMPLETED = ("outcome", ("completed",))
 
 
 def _answer(question: int) -> Column:
@@ -57,4 +61,28 @@ DATASET = Dataset(
     owner=OWNER,
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
+    report=Report(
+        figures=(
+            _CONTACTS,
+            Measure("Completed surveys", Aggregate.COUNT, only=_COMPLETED),
+            Measure("Completion rate", Aggregate.SHARE, only=_COMPLETED, decimals=1),
+            Measure("Mean attempts", Aggregate.MEAN, "attempt_count", decimals=1),
+        ),
+        charts=(
+            Chart("Outcomes", ChartKind.PIE, "outcome", _CONTACTS),
+            Chart(
+                "Surveys completed per day",
+                ChartKind.LINE,
+                "completed_at",
+                Measure("Surveys", Aggregate.COUNT),
+                Bucket.DAY,
+            ),
+            Chart("Attempts", ChartKind.BAR, "attempt_count", _CONTACTS),
+        ),
+        highlights=(
+            Highlight("outcome", ("completed",), Tone.GOOD),
+            Highlight("outcome", ("refused",), Tone.BAD),
+            Highlight("outcome", ("not_reached", "excluded"), Tone.OPEN),
+        ),
+    ),
 )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from export_pipeline.formats import xlsx
+from export_pipeline.formats import _template
 from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS, cut, utf16_units
 from export_pipeline.formats.xlsx import XlsxOptions
 from export_pipeline.model.dataset import DATE, FLOAT, INTEGER, TEXT, TIMESTAMP, Column, Type, decimal
@@ -171,10 +171,10 @@ def test_cut_when_any_text_then_fits_and_is_whole(text: str, units: int) -> None
 
 
 def test_sheets_when_full_then_a_further_one_with_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "_SHEET_ROWS", 4)
+    monkeypatch.setattr(_template, "SHEET_ROWS", 4)
     column = Column("n", INTEGER, "n", "A number.")
 
-    data = tables.write("xlsx", [(n,) for n in range(9)], [column])
+    data = tables.write("xlsx", [(n,) for n in range(9)], [column], workbook="rows")
 
     book = openpyxl.load_workbook(io.BytesIO(data))
     assert book.sheetnames == ["All types", "All types 2", "All types 3"]
@@ -188,9 +188,9 @@ def test_sheets_when_full_then_a_further_one_with_header(monkeypatch: pytest.Mon
 
 
 def test_sheets_when_exactly_full_then_no_further_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "_SHEET_ROWS", 4)
+    monkeypatch.setattr(_template, "SHEET_ROWS", 4)
 
-    data = tables.write("xlsx", [(n,) for n in range(4)], [Column("n", INTEGER, "n", "A number.")])
+    data = tables.write("xlsx", [(n,) for n in range(4)], [Column("n", INTEGER, "n", "A number.")], workbook="rows")
 
     assert len(tables.read_xlsx(data)) == 1
 
@@ -211,7 +211,7 @@ def test_sheet_name_when_excel_would_refuse_the_title_then_changed(title: str, e
 
     FORMATS["xlsx"].write(tables.frame([], [column]), target, tables.context([column], title), XlsxOptions())  # type: ignore[arg-type]
 
-    assert openpyxl.load_workbook(target.data).sheetnames == [expected]
+    assert openpyxl.load_workbook(target.data).sheetnames[0] == expected
 
 
 def test_timezone_when_unknown_then_refused_with_an_example() -> None:
