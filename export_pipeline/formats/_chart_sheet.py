@@ -4,6 +4,7 @@ from, in cells, so that whoever gets the workbook can change both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +27,24 @@ _IN_TIME = {Bucket.DAY: ("%Y-%m-%d", "yyyy-mm-dd"), Bucket.MONTH: ("%Y-%m", "yyy
 _COLOR = "#2F75B5"
 
 
-def add_charts(book: Workbook, name: str, figures: Figures) -> None:
-    """Adds the sheet, with every chart that has something to show."""
+def drawn(figures: Figures) -> list[Series]:
+    """The charts that have something to show, with the groups that they show."""
+    return [shown for shown in map(_groups_drawn, figures.series) if shown.values]
+
+
+def add_charts(book: Workbook, name: str, charts: Sequence[Series]) -> None:
+    """Adds the sheet, with these charts."""
     sheet = book.add_worksheet(name)
     sheet.hide_gridlines(2)
     sheet.set_landscape()
     sheet.fit_to_pages(1, 0)
-    drawn = [shown for shown in map(_drawn, figures.series) if shown.values]
-    for number, shown in enumerate(drawn):
+    for number, shown in enumerate(charts):
         column = _FIRST_NUMBERS + 3 * number
         _write_numbers(book, sheet, shown, column)
         _insert_chart(book, sheet, shown, line=number * _CHART_LINES, column=column)
 
 
-def _drawn(series: Series) -> Series:
+def _groups_drawn(series: Series) -> Series:
     """The groups that are drawn: all of them in time; the greatest by value, the others together."""
     chart, most = series.chart, MOST_GROUPS[series.chart.kind]
     if chart.bucket is Bucket.VALUE:
@@ -64,7 +69,8 @@ def _write_numbers(book: Workbook, sheet: Worksheet, series: Series, column: int
     sheet.set_column(column + 2, column + 2, 4)
     sheet.write_string(0, column, chart.title, book.add_format({"bold": True, "font_size": 12}))
     sheet.write_string(1, column, chart.by if chart.bucket is Bucket.VALUE else chart.bucket.value.title(), heading)
-    sheet.write_string(1, column + 1, chart.measure.title, heading)
+    right = book.add_format({"bold": True, "bottom": 1, "bottom_color": "#808080", "align": "right"})
+    sheet.write_string(1, column + 1, chart.measure.title, right)
     in_time = _IN_TIME.get(chart.bucket)
     shown = book.add_format({"num_format": in_time[1], "align": "left"}) if in_time else None
     for line, (label, value) in enumerate(zip(series.labels, series.values, strict=True), start=2):
@@ -79,7 +85,7 @@ def _write_numbers(book: Workbook, sheet: Worksheet, series: Series, column: int
 
 def _insert_chart(book: Workbook, sheet: Worksheet, series: Series, line: int, column: int) -> None:
     chart, last = series.chart, len(series.labels) + 1
-    drawn = book.add_chart({"type": _TYPES[chart.kind]})
+    excel_chart = book.add_chart({"type": _TYPES[chart.kind]})
     options: dict[str, Any] = {
         "name": chart.measure.title,
         "categories": [sheet.get_name(), 2, column, last, column],
@@ -88,14 +94,14 @@ def _insert_chart(book: Workbook, sheet: Worksheet, series: Series, line: int, c
     shown = measure_format(chart.measure)
     if chart.kind is ChartKind.PIE:
         options["data_labels"] = {"percentage": True, "leader_lines": True, "position": "best_fit"}
-        drawn.set_legend({"position": "right"})
+        excel_chart.set_legend({"position": "right"})
     else:
         color = {"color": _COLOR}
         few = chart.kind is ChartKind.LINE and len(series.labels) <= 60
         options |= {"line": {**color, "width": 1.75}} if chart.kind is ChartKind.LINE else {"fill": color, "gap": 40}
         options |= {"marker": {"type": "circle", "size": 4, "fill": color, "border": color}} if few else {}
         options |= {"data_labels": {"value": True, "num_format": shown}} if chart.kind is ChartKind.BAR else {}
-        drawn.set_legend({"none": True})
+        excel_chart.set_legend({"none": True})
         numbers = {
             "name": chart.measure.title,
             "num_format": shown,
@@ -105,15 +111,15 @@ def _insert_chart(book: Workbook, sheet: Worksheet, series: Series, line: int, c
         }
         if chart.kind is ChartKind.BAR:
             # Bars lie: their groups are below each other, the greatest on top, their numbers at their ends.
-            drawn.set_y_axis(_label_axis(series) | {"reverse": True})
-            drawn.set_x_axis(numbers | {"visible": False, "major_gridlines": {"visible": False}})
+            excel_chart.set_y_axis(_label_axis(series) | {"reverse": True})
+            excel_chart.set_x_axis(numbers | {"visible": False, "major_gridlines": {"visible": False}})
         else:
-            drawn.set_x_axis(_label_axis(series))
-            drawn.set_y_axis(numbers)
-    drawn.add_series(options)
-    drawn.set_title({"name": chart.title, "overlay": False, "name_font": {"size": 14}})
-    drawn.set_size({"width": _CHART_WIDTH, "height": _CHART_HEIGHT})
-    sheet.insert_chart(line, 0, drawn, {"description": f"{chart.title}: {chart.measure.title} by {chart.by}"})
+            excel_chart.set_x_axis(_label_axis(series))
+            excel_chart.set_y_axis(numbers)
+    excel_chart.add_series(options)
+    excel_chart.set_title({"name": chart.title, "overlay": False, "name_font": {"size": 14}})
+    excel_chart.set_size({"width": _CHART_WIDTH, "height": _CHART_HEIGHT})
+    sheet.insert_chart(line, 0, excel_chart, {"description": f"{chart.title}: {chart.measure.title} by {chart.by}"})
 
 
 def _label_axis(series: Series) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export_pipeline.formats._cells import cut, number_format
-from export_pipeline.formats._chart_sheet import add_charts
+from export_pipeline.formats._chart_sheet import add_charts, drawn
 from export_pipeline.formats._figures import Figures
 from export_pipeline.formats._summary_sheet import add_summary
 from export_pipeline.model.dataset import Column, Kind
@@ -81,9 +81,9 @@ def make_template(parts: Sequence[Part], timezone: str) -> tuple[bytes, list[Dat
         if reported:
             add_summary(book, names.unique("Summary"), reported, timezone)
         for context, figures in reported:
-            if figures.rows and figures.series:
+            if shown := drawn(figures):
                 title = "Charts" if len(reported) == 1 else f"{context.title} charts"
-                add_charts(book, names.unique(title), figures)
+                add_charts(book, names.unique(title), shown)
     return data.getvalue(), sheets
 
 
@@ -137,7 +137,8 @@ def _highlight(book: Workbook, sheet: Worksheet, columns: Sequence[Column], repo
             rule = {"type": "cell", "criteria": "==", "value": quoted, "format": style}
             sheet.conditional_format(1, place, rows, place, rule)
     for name in report.bars:
-        bar = {"type": "data_bar", "bar_color": _BAR_COLOR, "bar_solid": True, "min_type": "num", "min_value": 0}
+        # Solid bars would be an extension of 2010, of which some readers warn.
+        bar = {"type": "data_bar", "bar_color": _BAR_COLOR, "min_type": "num", "min_value": 0}
         sheet.conditional_format(1, places[name], rows, places[name], bar)
 
 

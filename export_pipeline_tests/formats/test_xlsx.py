@@ -45,6 +45,29 @@ def test_texts_when_like_formulas_links_numbers_then_texts() -> None:
     assert {cell.data_type for row in book.active.iter_rows(max_col=1) for cell in row if cell.value} == {"s"}
 
 
+def test_texts_when_like_excels_escapes_or_with_spaces_then_unchanged() -> None:
+    texts = ["_x0041_x0042_", "_x000D_", "a\r\nb", " both ends\t", "\x00\x1f", "<&amp;>", "_x00G1_", "plain"]
+    column = Column("c", TEXT, "c", "A text.")
+
+    for batch in (texts, *([text] for text in texts)):
+        assert [row[0] for row in calamine(tables.write("xlsx", [(text,) for text in batch], [column]))[1:]] == batch
+
+
+def test_texts_when_not_a_character_then_spelled_as_excel_does() -> None:
+    assert cells(TEXT, "a\ufffe\uffff") == ["a_xFFFE__xFFFF_"]
+
+
+def test_rows_when_empty_then_none_is_lost() -> None:
+    columns = [Column(name, INTEGER, name, name) for name in ("a", "b")]
+    rows = [(None, None), (None, 1), (2, None), (None, None)]
+
+    assert tables.read_xlsx(tables.write("xlsx", rows, columns))[0][1:] == rows
+
+
+def test_rows_when_texts_and_numbers_mix_in_a_column_then_each_is_itself() -> None:
+    assert cells(FLOAT, *([0.5] * 10_001), float("nan"), None, 1e300) == [*([0.5] * 10_001), "NaN", None, 1e300]
+
+
 def test_window_when_opened_then_header_bold_and_frozen_with_filter_and_widths() -> None:
     data = tables.write("xlsx", [(None,) * len(COLUMNS)] * 3)
 
