@@ -3,7 +3,7 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, Dataset, decimal
-from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
 # A contact never called has a row without a call.
 _CALLS = Measure("Calls", Aggregate.COUNT, "started_at")
@@ -43,9 +43,17 @@ DATASET = Dataset(
             "round(date_part('epoch', call.ended_at - call.started_at))::bigint",
             "How long the call took, in whole seconds.",
             example="221",
+            number_format="#,##0",
         ),
         Column("ended_reason", TEXT, "call.ended_reason", "Why the call ended.", example="customer-ended-call"),
-        Column("cost_usd", decimal(12, 4), "call.cost_usd", "What the call cost, in US dollars.", example="0.1840"),
+        Column(
+            "cost_usd",
+            decimal(12, 4),
+            "call.cost_usd",
+            "What the call cost, in US dollars.",
+            example="0.1840",
+            number_format='"$"#,##0.0000',
+        ),
         Column(
             "recording_url",
             TEXT,
@@ -87,5 +95,11 @@ DATASET = Dataset(
             Chart("Why calls ended", ChartKind.BAR, "ended_reason", _CALLS),
         ),
         subject="campaign_name",
+        highlights=(
+            Highlight("call_status", ("completed",), Tone.GOOD),
+            Highlight("call_status", ("failed", "no-answer", "busy"), Tone.BAD),
+            Highlight("call_status", ("voicemail", "PENDING"), Tone.OPEN),
+        ),
+        bars=("duration_seconds",),
     ),
 )

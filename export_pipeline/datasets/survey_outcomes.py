@@ -3,8 +3,9 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset
-from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
+_CONTACTS = Measure("Contacts", Aggregate.COUNT)
 _COMPLETED = ("outcome", ("completed",))
 _COUNT_COMPLETED = Measure("Completed surveys", Aggregate.COUNT, "completed_at")
 
@@ -63,17 +64,22 @@ DATASET = Dataset(
     tables=("campaigns", "contacts", "survey_answers"),
     report=Report(
         figures=(
-            Measure("Contacts", Aggregate.COUNT),
+            _CONTACTS,
             Measure("Completed surveys", Aggregate.COUNT, only=_COMPLETED),
             Measure("Completion rate", Aggregate.SHARE, only=_COMPLETED, decimals=1),
             Measure("Refusal rate", Aggregate.SHARE, only=("outcome", ("refused",)), decimals=1),
             Measure("Mean attempts", Aggregate.MEAN, "attempt_count", decimals=2),
         ),
         charts=(
-            Chart("Outcomes", ChartKind.PIE, "outcome", Measure("Contacts", Aggregate.COUNT)),
+            Chart("Outcomes", ChartKind.PIE, "outcome", _CONTACTS),
             Chart("Completed surveys per day", ChartKind.LINE, "completed_at", _COUNT_COMPLETED, Bucket.DAY),
-            Chart("Contacts by attempts", ChartKind.BAR, "attempt_count", Measure("Contacts", Aggregate.COUNT)),
+            Chart("Contacts by attempts", ChartKind.BAR, "attempt_count", _CONTACTS),
         ),
         subject="campaign_id",
+        highlights=(
+            Highlight("outcome", ("completed",), Tone.GOOD),
+            Highlight("outcome", ("refused",), Tone.BAD),
+            Highlight("outcome", ("not_reached", "excluded"), Tone.OPEN),
+        ),
     ),
 )

@@ -28,8 +28,9 @@ _DAY_MICROSECONDS = 86_400_000_000
 _FIRST_DAY = 61  # 1900-03-01
 _END_DAY = 2_958_466  # 10000-01-01
 
-#: Turns a batch's column, and the number of rows before the batch, into cells.
-Cells = Callable[["pl.Series", int], list[Any]]
+#: Turns a batch's column, and the number of rows before the batch, into cells: a series of texts, numbers or booleans,
+#: or a list where some are texts and some are not.
+Cells = Callable[["pl.Series", int], "pl.Series | list[Any]"]
 
 
 def cells_of(column: Column, *, zone: str, truncate: bool) -> Cells:
@@ -39,7 +40,7 @@ def cells_of(column: Column, *, zone: str, truncate: bool) -> Cells:
         Kind.INTEGER: _integers,
         Kind.DECIMAL: _decimals(column.type.precision, column.type.scale),
         Kind.FLOAT: _floats,
-        Kind.BOOLEAN: lambda values, _: values.to_list(),
+        Kind.BOOLEAN: lambda values, _: values,
         Kind.DATE: _dates,
         Kind.TIMESTAMP: _timestamps(zone),
     }
@@ -47,7 +48,9 @@ def cells_of(column: Column, *, zone: str, truncate: bool) -> Cells:
 
 
 def number_format(column: Column) -> str | None:
-    """How Excel shows the column's numbers; None for its general way."""
+    """How Excel shows the column's numbers: as its dataset says, else by its type; None for Excel's general way."""
+    if column.number_format:
+        return column.number_format
     match column.type.kind:
         case Kind.INTEGER:
             return "0"
@@ -75,11 +78,11 @@ def cut(text: str, units: int, mark: str = "") -> str:
 
 
 def _texts(name: str, truncate: bool) -> Cells:
-    def cells(values: pl.Series, rows_before: int) -> list[Any]:
-        texts: list[Any] = values.to_list()
+    def cells(values: pl.Series, rows_before: int) -> pl.Series | list[Any]:
         # UTF-8 never takes fewer bytes than UTF-16 takes units.
         if int(values.str.len_bytes().max() or 0) <= MAX_TEXT_UNITS:  # type: ignore[arg-type]
-            return texts
+            return values
+        texts: list[Any] = values.to_list()
         for index, text in enumerate(texts):
             if text is None or utf16_units(text) <= MAX_TEXT_UNITS:
                 continue
@@ -95,15 +98,15 @@ def _texts(name: str, truncate: bool) -> Cells:
     return cells
 
 
-def _integers(values: pl.Series, _: int) -> list[Any]:
+def _integers(values: pl.Series, _: int) -> pl.Series | list[Any]:
     limit = 10**_EXACT_DIGITS
     if _within(values, -limit + 1, limit - 1):
-        return values.to_list()
+        return values
     return [value if value is None or -limit < value < limit else str(value) for value in values.to_list()]
 
 
 def _decimals(precision: int, scale: int) -> Cells:
-    def cells(values: pl.Series, _: int) -> list[Any]:
+    def cells(values: pl.Series, _: int) -> pl.Series | list[Any]:
         import polars as pl
 
         # Up to here, unscaled value and power of ten are exact doubles, so that the division rounds correctly.
@@ -111,7 +114,7 @@ def _decimals(precision: int, scale: int) -> Cells:
         if numbers is not None:
             limit = math.nextafter(10.0 ** (_EXACT_DIGITS - scale), 0)
             if precision <= _EXACT_DIGITS or _within(numbers, -limit, limit):
-                return numbers.to_list()
+                return numbers
         return [value if value is None else _decimal_cell(value) for value in values.to_list()]
 
     return cells
@@ -122,9 +125,9 @@ def _decimal_cell(value: Decimal) -> float | str:
     return float(value) if len(digits) <= _EXACT_DIGITS else f"{value:f}"
 
 
-def _floats(values: pl.Series, _: int) -> list[Any]:
+def _floats(values: pl.Series, _: int) -> pl.Series | list[Any]:
     if values.is_finite().all():
-        return values.to_list()
+        return values
     return [value if value is None or math.isfinite(value) else _not_finite(value) for value in values.to_list()]
 
 
@@ -132,15 +135,15 @@ def _not_finite(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _dates(values: pl.Series, _: int) -> list[Any]:
+def _dates(values: pl.Series, _: int) -> pl.Series | list[Any]:
     days = values.to_physical() + _EPOCH_DAY
     if _within(days, _FIRST_DAY, _END_DAY - 1):
-        return days.to_list()
+        return days
     return _patched(days, values.dt.strftime("%Y-%m-%d"))
 
 
 def _timestamps(zone: str) -> Cells:
-    def cells(values: pl.Series, _: int) -> list[Any]:
+    def cells(values: pl.Series, _: int) -> pl.Series | list[Any]:
         import polars as pl
 
         local = values if zone == "UTC" else values.dt.convert_time_zone(zone)
@@ -148,7 +151,7 @@ def _timestamps(zone: str) -> Cells:
         wall_clock = local.dt.replace_time_zone(None).to_physical() + _EPOCH_DAY * _DAY_MICROSECONDS
         serials = wall_clock.cast(pl.Float64) / _DAY_MICROSECONDS
         if _within(serials, _FIRST_DAY, math.nextafter(_END_DAY, 0)):
-            return serials.to_list()
+            return serials
         return _patched(serials, values.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
 
     return cells

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _ROW = "\0row"
 
 
+#: So many rows are read back at once: those of the source's own batches would take tens of megabytes each.
+_STAGED_BATCH_ROWS = 10_000
+
+
 class RowCount:
     """Counts the rows that pass through a frame."""
 
@@ -97,6 +101,7 @@ def stage(frame: pl.LazyFrame, path: Path) -> int:
         count.put_into(frame).sink_ipc(
             path,
             compression="lz4",
+            record_batch_size=_STAGED_BATCH_ROWS,
             compat_level=pl.CompatLevel.oldest(),
             maintain_order=True,
             engine="streaming",

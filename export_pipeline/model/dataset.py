@@ -72,7 +72,8 @@ def parse_type(text: str) -> Type:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the file: `sql` is the expression that yields it, in the scope of the dataset's source."""
+    """One column of the file: `sql` is the expression that yields it, in the scope of the dataset's source.
+    `number_format` is how a spreadsheet shows its numbers or dates, as Excel writes it (`#,##0.00`); empty: by type."""
 
     name: str
     type: Type
@@ -80,6 +81,7 @@ class Column:
     description: str
     sensitivity: Sensitivity = Sensitivity.INTERNAL
     example: str = ""
+    number_format: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What a dataset says about its rows taken together: key figures and charts, for the formats that people look at.
+"""What a dataset says about its rows taken together: key figures and charts, and what stands out among the rows, for
+the formats that people look at.
 
 Declared in the dataset's file, computed by `formats/_figures.py`, drawn by whichever format can.
 """
@@ -69,14 +70,34 @@ class Chart:
         return self.measure.columns | {self.by}
 
 
+class Tone(StrEnum):
+    """What a value means to the reader."""
+
+    GOOD = "good"
+    BAD = "bad"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """The column's cells that have one of the values stand out in the tone's color."""
+
+    column: str
+    values: tuple[str, ...]
+    tone: Tone
+
+
 @dataclass(frozen=True)
 class Report:
     """A dataset's key figures (the most important first), its charts (likewise) and its `subject`: the column that
-    tells apart what is compared, such as a campaign's name."""
+    tells apart what is compared, such as a campaign's name. Where rows are looked at, `highlights` stand out, and the
+    numbers of the columns in `bars` have a bar behind them."""
 
     figures: tuple[Measure, ...] = ()
     charts: tuple[Chart, ...] = ()
     subject: str = ""
+    highlights: tuple[Highlight, ...] = ()
+    bars: tuple[str, ...] = ()
 
     def within(self, columns: frozenset[str]) -> "Report":
         """What of it can be computed from these columns."""
@@ -84,4 +105,6 @@ class Report:
             figures=tuple(figure for figure in self.figures if figure.columns <= columns),
             charts=tuple(chart for chart in self.charts if chart.columns <= columns),
             subject=self.subject if self.subject in columns else "",
+            highlights=tuple(highlight for highlight in self.highlights if highlight.column in columns),
+            bars=tuple(name for name in self.bars if name in columns),
         )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from export_pipeline.formats import xlsx
+from export_pipeline.formats import _template
 from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS, cut, utf16_units
 from export_pipeline.formats.xlsx import XlsxOptions
 from export_pipeline.model.dataset import DATE, FLOAT, INTEGER, TEXT, TIMESTAMP, Column, Type, decimal
@@ -43,6 +43,29 @@ def test_texts_when_like_formulas_links_numbers_then_texts() -> None:
     assert b"hyperlink" not in sheet
     book = openpyxl.load_workbook(io.BytesIO(data))
     assert {cell.data_type for row in book.active.iter_rows(max_col=1) for cell in row if cell.value} == {"s"}
+
+
+def test_texts_when_like_excels_escapes_or_with_spaces_then_unchanged() -> None:
+    texts = ["_x0041_x0042_", "_x000D_", "a\r\nb", " both ends\t", "\x00\x1f", "<&amp;>", "_x00G1_", "plain"]
+    column = Column("c", TEXT, "c", "A text.")
+
+    for batch in (texts, *([text] for text in texts)):
+        assert [row[0] for row in calamine(tables.write("xlsx", [(text,) for text in batch], [column]))[1:]] == batch
+
+
+def test_texts_when_not_a_character_then_spelled_as_excel_does() -> None:
+    assert cells(TEXT, "a\ufffe\uffff") == ["a_xFFFE__xFFFF_"]
+
+
+def test_rows_when_empty_then_none_is_lost() -> None:
+    columns = [Column(name, INTEGER, name, name) for name in ("a", "b")]
+    rows = [(None, None), (None, 1), (2, None), (None, None)]
+
+    assert tables.read_xlsx(tables.write("xlsx", rows, columns))[0][1:] == rows
+
+
+def test_rows_when_texts_and_numbers_mix_in_a_column_then_each_is_itself() -> None:
+    assert cells(FLOAT, *([0.5] * 10_001), float("nan"), None, 1e300) == [*([0.5] * 10_001), "NaN", None, 1e300]
 
 
 def test_window_when_opened_then_header_bold_and_frozen_with_filter_and_widths() -> None:
@@ -171,10 +194,10 @@ def test_cut_when_any_text_then_fits_and_is_whole(text: str, units: int) -> None
 
 
 def test_sheets_when_full_then_a_further_one_with_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "_SHEET_ROWS", 4)
+    monkeypatch.setattr(_template, "SHEET_ROWS", 4)
     column = Column("n", INTEGER, "n", "A number.")
 
-    data = tables.write("xlsx", [(n,) for n in range(9)], [column])
+    data = tables.write("xlsx", [(n,) for n in range(9)], [column], workbook="rows")
 
     book = openpyxl.load_workbook(io.BytesIO(data))
     assert book.sheetnames == ["All types", "All types 2", "All types 3"]
@@ -188,9 +211,9 @@ def test_sheets_when_full_then_a_further_one_with_header(monkeypatch: pytest.Mon
 
 
 def test_sheets_when_exactly_full_then_no_further_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "_SHEET_ROWS", 4)
+    monkeypatch.setattr(_template, "SHEET_ROWS", 4)
 
-    data = tables.write("xlsx", [(n,) for n in range(4)], [Column("n", INTEGER, "n", "A number.")])
+    data = tables.write("xlsx", [(n,) for n in range(4)], [Column("n", INTEGER, "n", "A number.")], workbook="rows")
 
     assert len(tables.read_xlsx(data)) == 1
 
@@ -211,7 +234,7 @@ def test_sheet_name_when_excel_would_refuse_the_title_then_changed(title: str, e
 
     FORMATS["xlsx"].write(tables.frame([], [column]), target, tables.context([column], title), XlsxOptions())  # type: ignore[arg-type]
 
-    assert openpyxl.load_workbook(target.data).sheetnames == [expected]
+    assert openpyxl.load_workbook(target.data).sheetnames[0] == expected
 
 
 def test_timezone_when_unknown_then_refused_with_an_example() -> None:

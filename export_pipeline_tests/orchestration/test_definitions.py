@@ -66,7 +66,7 @@ def test_definitions_when_loaded_then_import_nothing_heavy() -> None:
         "boto3",
         "pyarrow",
         "adbc_driver_postgresql",
-        "xlsxturbo",
+        "xlsxwriter",
         "obstore",
         "alembic",
         "scipy",

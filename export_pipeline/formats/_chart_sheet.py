@@ -1,0 +1,129 @@
+"""The sheet of a dataset's charts: Excel's own, below each other, and at their right the numbers that they are drawn
+from, in cells, so that whoever gets the workbook can change both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from export_pipeline.formats._figures import Figures, Series
+from export_pipeline.formats._summary_sheet import measure_format
+from export_pipeline.model.report import Aggregate, Bucket, ChartKind
+
+if TYPE_CHECKING:
+    from xlsxwriter.workbook import Workbook, Worksheet
+
+#: More groups than these cannot be told apart; the others are one group, or left out where numbers do not add up.
+MOST_GROUPS = {ChartKind.PIE: 8, ChartKind.BAR: 20, ChartKind.LINE: 20}
+OTHERS = "(others)"
+
+_CHART_WIDTH, _CHART_HEIGHT = 760, 340  # pixels
+_CHART_LINES = 18  # of 20 pixels each, one of them left free
+_FIRST_NUMBERS = 12  # the column right of the charts
+_TYPES = {ChartKind.BAR: "bar", ChartKind.LINE: "line", ChartKind.PIE: "pie"}
+_IN_TIME = {Bucket.DAY: ("%Y-%m-%d", "yyyy-mm-dd"), Bucket.MONTH: ("%Y-%m", "yyyy-mm")}
+_COLOR = "#2F75B5"
+
+
+def drawn(figures: Figures) -> list[Series]:
+    """The charts that have something to show, with the groups that they show."""
+    return [shown for shown in map(_groups_drawn, figures.series) if shown.values]
+
+
+def add_charts(book: Workbook, name: str, charts: Sequence[Series]) -> None:
+    """Adds the sheet, with these charts."""
+    sheet = book.add_worksheet(name)
+    sheet.hide_gridlines(2)
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    for number, shown in enumerate(charts):
+        column = _FIRST_NUMBERS + 3 * number
+        _write_numbers(book, sheet, shown, column)
+        _insert_chart(book, sheet, shown, line=number * _CHART_LINES, column=column)
+
+
+def _groups_drawn(series: Series) -> Series:
+    """The groups that are drawn: all of them in time; the greatest by value, the others together."""
+    chart, most = series.chart, MOST_GROUPS[series.chart.kind]
+    if chart.bucket is Bucket.VALUE:
+        # A group without anything to count would be a bar or slice that is not there.
+        shown = [(label, value) for label, value in zip(series.labels, series.values, strict=True) if value]
+        series = Series(chart, tuple(label for label, _ in shown), tuple(value for _, value in shown))
+    if chart.bucket is not Bucket.VALUE or len(series.labels) <= most:
+        return series
+    labels, values = series.labels[: most - 1], series.values[: most - 1]
+    if chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM):
+        rest = sum(value for value in series.values[most - 1 :] if value is not None)
+        return Series(chart, (*labels, OTHERS), (*values, rest))
+    return Series(chart, labels, values)
+
+
+def _write_numbers(book: Workbook, sheet: Worksheet, series: Series, column: int) -> None:
+    chart = series.chart
+    heading = book.add_format({"bold": True, "bottom": 1, "bottom_color": "#808080"})
+    style = book.add_format({"num_format": measure_format(chart.measure)})
+    sheet.set_column(column, column, 24)
+    sheet.set_column(column + 1, column + 1, 18)
+    sheet.set_column(column + 2, column + 2, 4)
+    sheet.write_string(0, column, chart.title, book.add_format({"bold": True, "font_size": 12}))
+    sheet.write_string(1, column, chart.by if chart.bucket is Bucket.VALUE else chart.bucket.value.title(), heading)
+    right = book.add_format({"bold": True, "bottom": 1, "bottom_color": "#808080", "align": "right"})
+    sheet.write_string(1, column + 1, chart.measure.title, right)
+    in_time = _IN_TIME.get(chart.bucket)
+    shown = book.add_format({"num_format": in_time[1], "align": "left"}) if in_time else None
+    for line, (label, value) in enumerate(zip(series.labels, series.values, strict=True), start=2):
+        moment = datetime.strptime(label, in_time[0]) if in_time else None
+        if moment is not None and moment.year >= 1901:  # Excel's calendar is wrong before
+            sheet.write_datetime(line, column, moment, shown)
+        else:
+            sheet.write_string(line, column, label)
+        if value is not None:
+            sheet.write_number(line, column + 1, value, style)
+
+
+def _insert_chart(book: Workbook, sheet: Worksheet, series: Series, line: int, column: int) -> None:
+    chart, last = series.chart, len(series.labels) + 1
+    excel_chart = book.add_chart({"type": _TYPES[chart.kind]})
+    options: dict[str, Any] = {
+        "name": chart.measure.title,
+        "categories": [sheet.get_name(), 2, column, last, column],
+        "values": [sheet.get_name(), 2, column + 1, last, column + 1],
+    }
+    shown = measure_format(chart.measure)
+    if chart.kind is ChartKind.PIE:
+        options["data_labels"] = {"percentage": True, "leader_lines": True, "position": "best_fit"}
+        excel_chart.set_legend({"position": "right"})
+    else:
+        color = {"color": _COLOR}
+        few = chart.kind is ChartKind.LINE and len(series.labels) <= 60
+        options |= {"line": {**color, "width": 1.75}} if chart.kind is ChartKind.LINE else {"fill": color, "gap": 40}
+        options |= {"marker": {"type": "circle", "size": 4, "fill": color, "border": color}} if few else {}
+        options |= {"data_labels": {"value": True, "num_format": shown}} if chart.kind is ChartKind.BAR else {}
+        excel_chart.set_legend({"none": True})
+        numbers = {
+            "name": chart.measure.title,
+            "num_format": shown,
+            "min": 0 if all(value is None or value >= 0 for value in series.values) else None,
+            "major_gridlines": {"visible": True, "line": {"color": "#D9D9D9"}},
+            "line": {"none": True},
+        }
+        if chart.kind is ChartKind.BAR:
+            # Bars lie: their groups are below each other, the greatest on top, their numbers at their ends.
+            excel_chart.set_y_axis(_label_axis(series) | {"reverse": True})
+            excel_chart.set_x_axis(numbers | {"visible": False, "major_gridlines": {"visible": False}})
+        else:
+            excel_chart.set_x_axis(_label_axis(series))
+            excel_chart.set_y_axis(numbers)
+    excel_chart.add_series(options)
+    excel_chart.set_title({"name": chart.title, "overlay": False, "name_font": {"size": 14}})
+    excel_chart.set_size({"width": _CHART_WIDTH, "height": _CHART_HEIGHT})
+    sheet.insert_chart(line, 0, excel_chart, {"description": f"{chart.title}: {chart.measure.title} by {chart.by}"})
+
+
+def _label_axis(series: Series) -> dict[str, Any]:
+    chart = series.chart
+    if chart.bucket is Bucket.VALUE:
+        return {"major_gridlines": {"visible": False}}
+    return {"date_axis": True, "num_format": _IN_TIME[chart.bucket][1], "num_font": {"rotation": -45}}

@@ -1,0 +1,203 @@
+"""XLSX as a workbook: summary, charts and highlights beside the rows, several datasets, and the same in each file."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import openpyxl
+import pytest
+from openpyxl.workbook import Workbook
+
+from export_pipeline.formats import _template
+from export_pipeline.formats._chart_sheet import MOST_GROUPS, OTHERS
+from export_pipeline.formats.xlsx import XlsxOptions, write, write_workbook
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, decimal
+from export_pipeline.model.format import FileContext
+from export_pipeline.model.report import (
+    Aggregate,
+    Bucket,
+    Chart,
+    ChartKind,
+    Highlight,
+    Measure,
+    Report,
+    Tone,
+)
+from export_pipeline_tests.formats import tables
+from export_pipeline_tests.formats.tables import SNAPSHOT_AT, OneWay
+
+COLUMNS = (
+    Column("status", TEXT, "status", "How it ended."),
+    Column("at", TIMESTAMP, "at", "When it began."),
+    Column("seconds", INTEGER, "seconds", "How long it took.", number_format="#,##0"),
+    Column("cost", decimal(12, 4), "cost", "What it cost.", number_format='"$"#,##0.00'),
+)
+CALLS = Measure("Calls", Aggregate.COUNT)
+REPORT = Report(
+    figures=(
+        CALLS,
+        Measure("Success", Aggregate.SHARE, only=("status", ("done",)), decimals=1),
+        Measure("Cost", Aggregate.SUM, "cost", unit="USD", decimals=2),
+        Measure("Mean length of lost calls", Aggregate.MEAN, "seconds", only=("status", ("lost",)), unit="s"),
+    ),
+    charts=(
+        Chart("Outcomes", ChartKind.PIE, "status", CALLS),
+        Chart("Calls per day", ChartKind.LINE, "at", CALLS, Bucket.DAY),
+        Chart("Cost by outcome", ChartKind.BAR, "status", Measure("Cost", Aggregate.SUM, "cost", decimals=2)),
+    ),
+    highlights=(Highlight("status", ("done", 'said "no"'), Tone.GOOD), Highlight("status", ("busy",), Tone.BAD)),
+    bars=("seconds",),
+)
+AT = datetime(2010, 11, 17, 23, 30, tzinfo=UTC)
+ROWS: list[tables.Row] = [
+    ("done", AT, 1200, Decimal("1.5")),
+    ("done", AT, 30, Decimal("2.25")),
+    ("busy", AT + timedelta(days=2), None, None),
+]
+FILTERS = {"campaign_id": "=1+1"}
+
+
+def context(title: str = "All calls", report: Report = REPORT) -> FileContext:
+    return FileContext("0192-id", "all_calls", title, COLUMNS, SNAPSHOT_AT, FILTERS, report)
+
+
+def data(rows: list[tables.Row] = ROWS, report: Report = REPORT, **options: str) -> bytes:
+    target = OneWay()
+    written = write(
+        tables.frame(rows, COLUMNS),
+        target,  # type: ignore[arg-type]
+        context(report=report),
+        XlsxOptions.model_validate(options),
+    )
+    assert written == len(rows)
+    return target.data.getvalue()
+
+
+def book(*arguments: Any, **options: str) -> Workbook:
+    return openpyxl.load_workbook(io.BytesIO(data(*arguments, **options)))
+
+
+def cells(sheet: Any) -> dict[str, Any]:
+    """The summary's second column by its first."""
+    return {row[0].value: row[1] for row in sheet.iter_rows(max_col=2) if row[0].value}
+
+
+def test_workbook_when_opened_then_the_rows_are_in_front() -> None:
+    found = book()
+
+    assert found.sheetnames == ["All calls", "Summary", "Charts"]
+    assert found.active.title == "All calls"
+
+
+def test_workbook_when_rows_only_then_nothing_else() -> None:
+    found = book(workbook="rows")
+
+    assert found.sheetnames == ["All calls"]
+    assert not found.active.conditional_formatting
+
+
+def test_summary_when_read_then_says_what_when_filters_and_totals() -> None:
+    found = cells(book(timezone="Europe/Berlin")["Summary"])
+
+    assert found["Dataset"].value == "all_calls"
+    assert found["As of (Europe/Berlin)"].value == datetime(2010, 11, 17, 15, 3, 22)
+    assert (found["campaign_id"].value, found["campaign_id"].data_type) == ("=1+1", "s")
+    assert found["Rows"].value == 3
+    assert found["Success"].value == pytest.approx(2 / 3)
+    assert found["Success"].number_format == "0.0%"
+    assert (found["Cost"].value, found["Cost"].number_format) == (3.75, '#,##0.00" USD"')
+    assert found["Mean length of lost calls"].value == "–"
+
+
+def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
+    sheet = book(timezone="Europe/Berlin")["Charts"]
+
+    assert [type(chart).__name__ for chart in sheet._charts] == ["PieChart", "LineChart", "BarChart"]
+    assert [row[12:14] for row in sheet.iter_rows(min_row=2, max_row=4, values_only=True)] == [
+        ("status", "Calls"),
+        ("done", 2),
+        ("busy", 1),
+    ]
+    assert [row[15:17] for row in sheet.iter_rows(min_row=3, max_row=4, values_only=True)] == [
+        (datetime(2010, 11, 18), 2),
+        (datetime(2010, 11, 20), 1),
+    ]
+    pie = sheet._charts[0].series[0]
+    assert pie.val.numRef.f == "Charts!$N$3:$N$4"
+    assert pie.cat.strRef.f == "Charts!$M$3:$M$4"
+    # Nothing was paid for a busy line: no bar.
+    assert [row[18:20] for row in sheet.iter_rows(min_row=3, max_row=4, values_only=True)] == [
+        ("done", 3.75),
+        (None, None),
+    ]
+
+
+def test_charts_when_no_rows_then_no_sheet_of_them() -> None:
+    assert book([]).sheetnames == ["All calls", "Summary"]
+
+
+def test_charts_when_nothing_to_draw_then_no_sheet_of_them() -> None:
+    report = Report(charts=(Chart("Days", ChartKind.LINE, "at", CALLS, Bucket.DAY),))
+
+    assert book([("done", None, 1, None)], report).sheetnames == ["All calls", "Summary"]
+
+
+def test_pie_when_many_groups_then_the_small_ones_together() -> None:
+    rows = [(f"status {n:02}", AT, 1, None) for n in range(20) for _ in range(n + 1)]
+
+    sheet = book(rows)["Charts"]
+
+    found = [row[12:14] for row in sheet.iter_rows(min_row=3, values_only=True) if row[12] is not None]
+    assert len(found) == MOST_GROUPS[ChartKind.PIE]
+    assert found[0] == ("status 19", 20)
+    assert found[-1] == (OTHERS, len(rows) - sum(range(14, 21)))
+
+
+def test_columns_when_a_format_is_declared_then_shown_by_it() -> None:
+    assert [cell.number_format for cell in book().active[2]] == [
+        "General",
+        "yyyy-mm-dd hh:mm:ss",
+        "#,##0",
+        '"$"#,##0.00',
+    ]
+
+
+def test_highlights_when_declared_then_conditional_formats_over_all_rows() -> None:
+    sheet = book().active
+
+    rules = {str(area.sqref): list(area.rules) for area in sheet.conditional_formatting}
+    assert sorted(rules) == ["A2:A4", "C2:C4"]
+    assert [rule.formula for rule in rules["A2:A4"]] == [['"done"'], ['"said ""no"""'], ['"busy"']]
+    assert [rule.type for rule in rules["C2:C4"]] == ["dataBar"]
+
+
+def test_highlights_when_too_many_rows_then_none_but_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_template, "HIGHLIGHTED_ROWS", 2)
+
+    found = book()
+
+    assert not found.active.conditional_formatting
+    assert len(found["Charts"]._charts) == 3
+
+
+def test_workbook_when_several_datasets_then_a_sheet_each_and_one_summary() -> None:
+    target = OneWay()
+    parts = [
+        (tables.frame(ROWS, COLUMNS), context("Summary")),
+        (tables.frame(ROWS[:1], COLUMNS), context("SUMMARY")),
+        (tables.frame([], COLUMNS), context("Others", Report())),
+    ]
+
+    assert write_workbook(parts, target, XlsxOptions()) == [3, 1, 0]  # type: ignore[arg-type]
+
+    found = openpyxl.load_workbook(target.data)
+    names = ["Summary", "SUMMARY 2", "Others", "Summary 3", "Summary charts", "SUMMARY charts 2"]
+    assert found.sheetnames == names
+    assert [found[name].max_row for name in names[:3]] == [4, 2, 1]
+    assert [row[0].value for row in found["Summary 3"].iter_rows() if row[0].value == "Rows"] == ["Rows"] * 3
+    assert found["SUMMARY charts 2"]._charts[0].series[0].val.numRef.f == "'SUMMARY charts 2'!$N$3"
+
+
+def test_workbook_when_written_twice_then_the_same_bytes() -> None:
+    assert data() == data()
