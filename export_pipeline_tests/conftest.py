@@ -113,6 +113,14 @@ def sample_url(postgres_server: Postgres) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def sample_engine(sample_url: str) -> Iterator[Engine]:
+    """An engine that reads the sample, with an empty history beside it; shared by all tests, and nothing is filed."""
+    migrate_up(SecretStr(sample_url))
+    with open_services(load_settings(DATABASE_URL=sample_url)) as opened:
+        yield opened
+
+
 @pytest.fixture
 def settings(database_url: str, sample_url: str, s3_settings: dict[str, str], tmp_path: Path) -> Settings:
     """Settings for everything, with short waits."""
