@@ -12,6 +12,7 @@ from export_pipeline.ledger.leftovers import Leftovers
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
+from export_pipeline.model.package import Package
 from export_pipeline.registry import load_folder, load_parts
 from export_pipeline.settings import Settings, load_settings
 
@@ -30,12 +31,18 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             datasets=load_datasets(settings),
             formats=load_formats(),
             destinations=load_parts("export_pipeline.destinations", "DESTINATION", DestinationType),
+            packages=load_packages(),
         )
 
 
 def load_formats() -> dict[str, Format]:
     """The formats, by name."""
     return load_parts("export_pipeline.formats", "FORMAT", Format)
+
+
+def load_packages() -> dict[str, Package]:
+    """The ready-made packages, by name."""
+    return load_parts("export_pipeline.packages", "PACKAGE", Package)
 
 
 def load_datasets(settings: Settings) -> dict[str, Dataset]:

@@ -6,6 +6,7 @@ folder), else from the default. A missing or wrong one is one clear sentence.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,11 @@ class Settings(BaseSettings):
         description="How hard compressed files are compressed, 1 (quick) to 9 (small), where a request does not say. "
         "Default: 6 for gzip and ZIP, 3 for zstd, 1 for lz4.",
     )
+    zip_passwords: Mapping[str, SecretStr] = Field(
+        {},
+        alias="EXPORT_ZIP_PASSWORDS",
+        description='Passwords of encrypted ZIP packages, by the names that requests call them: `{"board": "…"}`.',
+    )
     url_ttl_seconds: int = Field(
         3600, gt=0, le=604_800, alias="EXPORT_URL_TTL_SECONDS", description="How long a link works (seconds)."
     )
@@ -161,6 +167,11 @@ class Settings(BaseSettings):
         if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise ValueError("must look like postgresql://user:password@host:5432/database")
         return SecretStr(f"postgresql://{rest}")
+
+    def zip_password(self, name: str) -> bytes | None:
+        """The password of a name, or None."""
+        found = self.zip_passwords.get(name)
+        return found.get_secret_value().encode() if found else None
 
     @property
     def source(self) -> SecretStr:

@@ -58,6 +58,7 @@ DATASET = Dataset(
     date_column="call.started_at",
     date_label="the call's started_at",
     key="call.id",
+    references={"contacts": "contact.id", "campaigns": "campaign.id"},
     owner=OWNER,
     access={
         Role.OPERATOR: Scope.OWN,

@@ -42,6 +42,7 @@ DATASET = Dataset(
     date_column="contact.created_at",
     date_label="the contact's created_at",
     key="contact.id",
+    references={"campaigns": "campaign.id"},
     owner=OWNER,
     access={
         Role.OPERATOR: Scope.OWN,

@@ -59,6 +59,7 @@ DATASET = Dataset(
     date_column="contact.last_attempt_at",
     date_label="the contact's last_attempt_at",
     key="contact.id",
+    references={"contacts": "contact.id", "campaigns": "contact.campaign_id"},
     owner=OWNER,
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),

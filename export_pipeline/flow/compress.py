@@ -16,6 +16,8 @@ from export_pipeline.model.format import Compression, Options, TextOptions
 
 #: What is compressed at once: less makes larger files.
 _BLOCK_BYTES = 1 << 20
+#: The option that says how hard to compress, of whichever format has one.
+_LEVEL = "compression_level"
 #: zlib's word for a gzip header and trailer around the largest window.
 _GZIP_WINDOW = 31
 
@@ -44,12 +46,13 @@ def compression_of(options: Options) -> Compression:
 
 def with_level(options: Options, configured: int | None) -> Options:
     """The same options, with the level that is in force."""
-    if not isinstance(options, TextOptions) or options.compression_level is not None:
+    if getattr(options, _LEVEL, configured) is not None:
         return options
-    codec = CODECS.get(options.compression)
-    if codec is None or codec.default_level is None:
+    codec = CODECS.get(compression_of(options))
+    level = configured or (codec.default_level if codec else None)
+    if isinstance(options, TextOptions) and (codec is None or codec.default_level is None):
         return options
-    return options.model_copy(update={"compression_level": configured or codec.default_level})
+    return options.model_copy(update={_LEVEL: level})
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import Destination, DestinationType
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import Format
+from export_pipeline.model.package import Package
 from export_pipeline.settings import Settings
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Engine:
     datasets: Mapping[str, Dataset]
     formats: Mapping[str, Format]
     destinations: Mapping[str, DestinationType]
+    packages: Mapping[str, Package] = field(default_factory=dict)
     _connected: dict[str, Destination] = field(default_factory=dict)
 
     def dataset(self, name: str) -> Dataset:

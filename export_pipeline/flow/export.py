@@ -7,21 +7,22 @@ after the intent was recorded; otherwise everything that it wrote goes.
 import logging
 import time
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 from export_pipeline.flow.attempt import Abandoned, Attempt, LedgerWatch, Observer, supervise
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import read_source
-from export_pipeline.flow.extracts import read_extracts
-from export_pipeline.flow.plan import make_plan
-from export_pipeline.flow.publish import attempt_prefix, file_name, manifest, publish_manifest
+from export_pipeline.flow.extract import open_source
+from export_pipeline.flow.extracts import open_extracts
+from export_pipeline.flow.order import closed, make_order
+from export_pipeline.flow.package import write_package
+from export_pipeline.flow.publish import attempt_prefix, document_of, file_name, manifest, publish_manifest
 from export_pipeline.flow.request import reauthorize
-from export_pipeline.flow.verify import outcome_of, verify_delivered
-from export_pipeline.flow.write import write_files
+from export_pipeline.flow.verify import Verifier, verify_delivered
+from export_pipeline.flow.write import context_of, write_files
 from export_pipeline.model.access import SERVICE
 from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient, Unproven
-from export_pipeline.model.format import FileContext
 from export_pipeline.model.job import ExportJob, Outcome, Phase, Status
 from export_pipeline.settings import limit_polars_buffers
 
@@ -75,36 +76,39 @@ def run_to_the_end(engine: Engine, job: ExportJob, *, observer: Observer = _sile
 def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     """One attempt's work, in its thread: from the checked plan to the published manifest."""
     limit_polars_buffers()
-    plan = make_plan(engine, job.request, job.created_at)
-    plan = reauthorize(engine, job, plan, SERVICE if job.request.recurring else None)
+    order = make_order(engine, job.request, job.created_at)
+    order = closed(reauthorize(engine, job, order, SERVICE if job.request.recurring else None))
     destination = engine.destination(job.request.destination)
     prefix = attempt_prefix(engine.settings.s3_prefix, job)
 
-    read = read_extracts if job.request.recurring else read_source
-    with read(engine, plan, attempt) as rows:
-        attempt.rows_estimated = rows.estimated
-        context = FileContext(
-            export_id=job.id,
-            dataset=plan.selection.dataset.name,
-            title=plan.selection.dataset.title,
-            columns=plan.columns,
-            snapshot_at=rows.snapshot_at,
-            filters=plan.selection.described,
-            report=plan.selection.dataset.report.within(frozenset(column.name for column in plan.columns)),
-            branding=engine.settings.branding_directory,
-        )
-        attempt.enter(Phase.WRITING)
-        files = write_files(rows, plan, context, attempt, destination=destination, key=prefix + file_name(job, plan))
+    open_rows = open_extracts if job.request.recurring else open_source
+    with open_rows(engine, order.plans, attempt) as opened:
+        key = prefix + file_name(job, order)
+        if order.container is None:
+            [plan] = order.plans
+            with opened.read(plan) as rows:
+                attempt.enter(Phase.WRITING)
+                attempt.rows_estimated = rows.estimated
+                context = context_of(engine, job.id, plan, opened.snapshot_at)
+                files = write_files(rows, plan, context, attempt, destination=destination, key=key)
+        else:
+            attempt.enter(Phase.WRITING)
+            files = write_package(engine, job, order, opened, attempt, destination=destination, key=key)
 
     attempt.enter(Phase.VERIFYING)
     for file in files:
         destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
-    verify_delivered(destination, files, plan, attempt)
-    outcome = Outcome(files=files, snapshot_at=rows.snapshot_at, verification=outcome_of(plan.extent))
+    outcome = Outcome(files=files, snapshot_at=opened.snapshot_at)
+    document = manifest(job, order, outcome)
+    verifier = Verifier(document, engine.formats, attempt, password=engine.settings.zip_password)
+    try:
+        outcome = replace(outcome, verification=verify_delivered(destination, files, verifier))
+    except Unproven as error:
+        raise Unproven(f"{error}; nothing was delivered") from error
 
     attempt.enter(Phase.PUBLISHING)
     engine.jobs.publish(job.id, job.attempt, outcome)
-    publish_manifest(destination, prefix, manifest(job, plan, outcome))
+    publish_manifest(destination, prefix, document_of(manifest(job, order, outcome)))
     return outcome
 
 

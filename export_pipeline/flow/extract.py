@@ -6,7 +6,7 @@ a writer never meets a value that its column cannot hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,22 +37,32 @@ _MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 @dataclass(frozen=True)
 class Rows:
-    """A stream of rows of the declared types, to be read once, with about how many there are and the moment that they
-    show."""
+    """A stream of rows of the declared types, to be read once, with about how many there are."""
 
     schema: pl.Schema
     batches: Iterator[pl.DataFrame]
     estimated: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Plans whose rows can be read, one plan at a time, as they were at one moment."""
+
     snapshot_at: datetime
+    read: Callable[[Plan], AbstractContextManager[Rows]]
 
 
 @contextmanager
-def read_source(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
-    """The plan's rows out of one snapshot of the source. `attempt` counts them, and can stop the queries."""
+def open_source(engine: Engine, plans: Sequence[Plan], attempt: Attempt) -> Iterator[Opened]:
+    """The plans' rows, all out of one snapshot of the source. `attempt` counts them, and can stop the queries. Raises
+    what `fit_plan` raises, before any row is read."""
     with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
-        fitted = fit_plan(plan, snapshot)
-        with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as rows:
-            yield rows
+        fitted = {id(plan): fit_plan(plan, snapshot) for plan in plans}
+        work_mem = engine.settings.work_mem
+        yield Opened(
+            snapshot.taken_at,
+            lambda plan: stream(engine.source, snapshot, fitted[id(plan)], attempt, work_mem=work_mem),
+        )
 
 
 @contextmanager
@@ -92,7 +102,6 @@ def stream(
             attempt,
             translated_errors,
             estimated=fitted.rows_estimated,
-            snapshot_at=snapshot.taken_at,
         )
 
 
@@ -109,7 +118,6 @@ def rows_of(
     translated: Callable[[Attempt], AbstractContextManager[None]],
     *,
     estimated: int,
-    snapshot_at: datetime,
 ) -> Rows:
     """Arrow record batches as rows of the declared types, counted and checked batch by batch, with what the dataset
     derives from them. `translated` turns the errors of whoever makes the batches into ours."""
@@ -120,18 +128,19 @@ def rows_of(
     schema = {column.name: polars_type(column) for column in selection.columns}
 
     def read() -> Iterator[pl.DataFrame]:
-        remaining = iter(batches)
+        remaining, before = iter(batches), 0
         while True:
             attempt.check()
             with translated(attempt):
                 batch = next(remaining, None)
             if batch is None:
                 return
-            frame = shape.apply(pl.from_arrow(batch), attempt.rows_done)
+            frame = shape.apply(pl.from_arrow(batch), before)
+            before += frame.height
             attempt.rows_done += frame.height
             yield frame if derive is None else derive(frame).select(list(schema))
 
-    return Rows(pl.Schema(schema), read(), estimated, snapshot_at)
+    return Rows(pl.Schema(schema), read(), estimated)
 
 
 @contextmanager

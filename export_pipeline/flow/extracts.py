@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from psycopg import sql
 
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import Rows, rows_of, stream
+from export_pipeline.flow.extract import Opened, Rows, rows_of, stream
 from export_pipeline.flow.plan import SELECTED_AS, Plan, fit_plan
 from export_pipeline.flow.publish import MANIFEST, publish_manifest
 from export_pipeline.flow.query import select
@@ -168,26 +168,30 @@ def active_campaigns(engine: Engine) -> list[str]:
 
 
 @contextmanager
-def read_extracts(engine: Engine, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
-    """The plan's rows out of the newest extracts: the dataset's own SQL, run by DuckDB over the Parquet files."""
+def open_extracts(engine: Engine, plans: Sequence[Plan], attempt: Attempt) -> Iterator[Opened]:
+    """The plans' rows out of the newest extracts: the datasets' own SQL, run by DuckDB over the Parquet files."""
     extracts = latest_extracts(engine)
     connection = _duckdb(engine, extracts)
     try:
-        selection = plan.selection
-        columns = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(column.name))
-            for column in selection.read
-        )
-        rows = selection.rows()
-        query = sql.SQL("SELECT {} {} {}").format(columns, rows, selection.order()).as_string()
         with attempt.stopping_with(connection.interrupt):
-            with _translated(attempt):
-                [[found]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
-                reader = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
-            counted = found if selection.limit is None else min(found, selection.limit)
-            yield rows_of(reader, selection, attempt, _translated, estimated=counted, snapshot_at=extracts.taken_at)
+            yield Opened(extracts.taken_at, lambda plan: _rows(connection, plan, attempt))
     finally:
         connection.close()
+
+
+@contextmanager
+def _rows(connection: Any, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
+    selection = plan.selection
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(column.name)) for column in selection.read
+    )
+    rows = selection.rows()
+    query = sql.SQL("SELECT {} {} {}").format(columns, rows, selection.order()).as_string()
+    with _translated(attempt):
+        [[found]] = connection.sql(sql.SQL("SELECT count(*) {}").format(rows).as_string()).fetchall()
+        reader = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
+    counted = found if selection.limit is None else min(found, selection.limit)
+    yield rows_of(reader, selection, attempt, _translated, estimated=counted)
 
 
 def _take(engine: Engine, prefix: str, table: Dataset, snapshot: Snapshot, attempt: Attempt) -> ExportFile:

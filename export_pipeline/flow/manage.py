@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.authorize import Grant, authorize_job, identify
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.plan import Plan, make_plan
+from export_pipeline.flow.order import make_order
 from export_pipeline.flow.publish import read_manifest
-from export_pipeline.flow.request import authorize_plan
-from export_pipeline.flow.verify import outcome_of, verify_again
+from export_pipeline.flow.request import authorize_order
+from export_pipeline.flow.verify import verify_again
 from export_pipeline.model.access import Role, Scope
 from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportJob, Status
@@ -56,9 +56,9 @@ def issue_link(engine: Engine, email: str, export_id: str) -> Link:
                 id=job.id, status=job.status.value
             )
         )
-    plan = make_plan(engine, job.request, job.created_at)
-    _, grant = authorize_plan(engine, principal, plan)
-    _refuse_what_is_hidden_now(engine, job, plan, grant)
+    _, grants = authorize_order(engine, principal, make_order(engine, job.request, job.created_at))
+    for grant in grants:
+        _refuse_what_is_hidden_now(engine, job, grant)
     now = datetime.now(UTC)
     left = (job.expires_at - now).total_seconds() if job.expires_at else engine.settings.url_ttl_seconds
     seconds = int(min(engine.settings.url_ttl_seconds, left))
@@ -76,18 +76,25 @@ def issue_link(engine: Engine, email: str, export_id: str) -> Link:
     return link
 
 
-def _refuse_what_is_hidden_now(engine: Engine, job: ExportJob, plan: Plan, grant: Grant) -> None:
+def _refuse_what_is_hidden_now(engine: Engine, job: ExportJob, grant: Grant) -> None:
     """The file was made for what its requester might have then; whoever asks now may have to do with less. Raises
     Forbidden."""
-    rule = plan.selection.dataset.owner
-    all_checked = rule is not None and rule.filter in plan.selection.values
+    selection = grant.selection
+    rule = selection.dataset.owner
+    all_checked = rule is not None and rule.filter in selection.values
     narrowed = grant.scope is Scope.OWN and not all_checked
-    if not narrowed and not grant.selection.left_out:
+    if not narrowed and not selection.left_out:
         return
     made = read_manifest(engine.destination(job.request.destination), job)
-    hidden = {column.name for column in grant.selection.left_out} & {column["name"] for column in made["columns"]}
-    if hidden or (narrowed and made.get("scope") != Scope.OWN):
-        raise Forbidden(f"the file of the export {job.id} holds more than you may have now; ask for the export again")
+    left_out = {column.name for column in selection.left_out}
+    for part in made.get("datasets", [made]):
+        if part["dataset"] != selection.dataset.name:
+            continue
+        hidden = left_out & {column["name"] for column in part["columns"]}
+        if hidden or (narrowed and part.get("scope") != Scope.OWN):
+            raise Forbidden(
+                f"the file of the export {job.id} holds more than you may have now; ask for the export again"
+            )
 
 
 def cancel_export(engine: Engine, email: str, export_id: str) -> ExportJob:
@@ -110,9 +117,7 @@ def verify_export(engine: Engine, email: str, export_id: str, extent: Verify | N
     """Reads a completed export's files back from their destination and compares them with what was read from the
     source. Returns how many rows they have and what was proven. Raises Forbidden, NotFound, Rejected, Unproven."""
     _, job = authorize_job(engine, email, export_id)
-    reader = engine.format(job.request.format).reader
-    chosen = extent or (reader.usual if reader else Verify.OFF)
-    return verify_again(engine, job, chosen, Attempt(job.id, job.attempt)), outcome_of(chosen)
+    return job.rows or 0, verify_again(engine, job, extent, Attempt(job.id, job.attempt))
 
 
 _NO_LINK = {

@@ -77,6 +77,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Order:
+    """All that a request asks for: a plan for each file of rows, and the format that holds them together, with its
+    options, where there are several datasets or formats."""
+
+    request: ExportRequest
+    plans: tuple[Plan, ...]
+    container: Format | None = None
+    options: Options | None = None
+
+
+@dataclass(frozen=True)
 class FittedPlan:
     """A plan that fits the source: the one query to run, and how many rows it is likely to yield."""
 
@@ -93,7 +104,7 @@ def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None
     """
     selection = select(engine.dataset(request.dataset), request.filters, request.columns, at)
     form = engine.format(request.format)
-    options = with_level(_parse_options(form, request.options), engine.settings.compression_level)
+    options = parse_options(engine, form, request.options)
     limit = engine.settings.max_records if form.for_people(options) else None
     return Plan(
         request=request,
@@ -123,9 +134,10 @@ def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
         return FittedPlan(plan, query, rows_estimated=int(estimate[0][0]["Plan"]["Plan Rows"]))
 
 
-def _parse_options(form: Format, options: Mapping[str, str]) -> Options:
+def parse_options(engine: Engine, form: Format, options: Mapping[str, str]) -> Options:
+    """The format's options, with the level of compression that is in force. Raises Rejected."""
     try:
-        return form.options.model_validate(dict(options))
+        return with_level(form.options.model_validate(dict(options)), engine.settings.compression_level)
     except ValidationError as error:
         allowed = "; ".join(_described(name, field) for name, field in form.options.model_fields.items())
         wrong = "; ".join(f"option {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

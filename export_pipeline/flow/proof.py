@@ -7,6 +7,7 @@ twice would vanish. The hash is Polars' own, which may change with its version; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from export_pipeline.model.dataset import Column, Kind
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 #: How many of the first rows have a fingerprint of their own, which a sample is compared with.
-HEAD_ROWS = 10_000
+HEAD_ROWS = 1_000
 _HALF = 32
 #: Of numbers with so many digits, a batch's sum always has room in 128 bits; longer ones are summed in two parts.
 _ROOMY_DIGITS = 28
@@ -27,10 +28,15 @@ _FLOAT_TOLERANCE = 1e-9
 
 
 class Proof:
-    """Adds up batches of rows, in the order of the file."""
+    """Adds up batches of rows, in the order of the file; for a sample, their number and the first of them. `hold`
+    makes of a batch what the file's format holds of it."""
 
-    def __init__(self, columns: tuple[Column, ...]) -> None:
+    def __init__(
+        self, columns: tuple[Column, ...], extent: Verify, hold: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    ) -> None:
         self._columns = columns
+        self._whole = extent is Verify.FULL
+        self._hold = hold or (lambda batch: batch)
         self._rows = 0
         self._nulls = dict.fromkeys((column.name for column in columns), 0)
         self._sums: dict[str, Any] = {column.name: 0 for column in columns if column.type.kind in _SUMMED}
@@ -38,13 +44,18 @@ class Proof:
 
     def add(self, batch: pl.DataFrame) -> None:
         """Adds the batch's rows."""
+        before, self._rows = self._rows, self._rows + batch.height
+        room = max(HEAD_ROWS - before, 0)
+        if not self._whole:
+            batch = batch.head(room)
         if not batch.height:
             return
+        batch = self._hold(batch)
         hashes = batch.hash_rows(0)
+        self._head += _total(hashes.head(room))
+        if not self._whole:
+            return
         self._fingerprint += _total(hashes)
-        if self._rows < HEAD_ROWS:
-            self._head += _total(hashes.head(HEAD_ROWS - self._rows))
-        self._rows += batch.height
         for column in self._columns:
             values = batch[column.name]
             self._nulls[column.name] += values.null_count()
@@ -56,9 +67,9 @@ class Proof:
         return Certificate(
             algorithm=algorithm(),
             rows=self._rows,
-            nulls=dict(self._nulls),
-            sums={name: repr(value) for name, value in self._sums.items()},
-            fingerprint=f"{self._fingerprint:x}",
+            nulls=dict(self._nulls) if self._whole else {},
+            sums={name: repr(value) for name, value in self._sums.items()} if self._whole else {},
+            fingerprint=f"{self._fingerprint:x}" if self._whole else "",
             head_rows=min(self._rows, HEAD_ROWS),
             head_fingerprint=f"{self._head:x}",
         )
@@ -101,6 +112,8 @@ def _total(hashes: pl.Series) -> int:
 def _sum(values: pl.Series, column: Column) -> Any:
     import polars as pl
 
+    if values.dtype == pl.String:
+        return 0  # a cell of a spreadsheet: the fingerprint has to do
     if values.dtype == pl.Float64:
         finite = values.filter(values.is_finite())
         return float(finite.sum())

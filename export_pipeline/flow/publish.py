@@ -7,17 +7,19 @@ up and still runs cannot overwrite what a later one delivered.
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from datetime import UTC
 from importlib.metadata import version
 from typing import Any
 
 from export_pipeline import __version__
-from export_pipeline.flow.plan import Plan
+from export_pipeline.flow.plan import Order, Plan
 from export_pipeline.model.destination import Destination
-from export_pipeline.model.job import ExportJob, Outcome
+from export_pipeline.model.job import ExportFile, ExportJob, Outcome
 
 MANIFEST = "manifest.json"
+_PLAIN_NAME = re.compile(r"^\w+$")
 _PARTS_NAMED = ("dagster", "polars", "adbc-driver-postgresql")
 
 
@@ -25,26 +27,57 @@ def attempt_prefix(s3_prefix: str, job: ExportJob) -> str:
     """The folder of an attempt's files, ending in `/`. The day is that of the request, in UTC."""
     day = job.created_at.astimezone(UTC)
     start = f"{s3_prefix.strip('/')}/" if s3_prefix.strip("/") else ""
-    return f"{start}{job.request.dataset}/{day:%Y/%m/%d}/{job.id}/{job.attempt}/"
+    # A list of datasets would make a poor folder.
+    name = job.request.dataset if _PLAIN_NAME.match(job.request.dataset) else "package"
+    return f"{start}{name}/{day:%Y/%m/%d}/{job.id}/{job.attempt}/"
 
 
-def file_name(job: ExportJob, plan: Plan) -> str:
+def file_name(job: ExportJob, order: Order) -> str:
     """The file's name: the export's id, and the range where one was asked for."""
-    period = f"_{plan.selection.span.name}" if plan.selection.span.name else ""
-    return f"export_{job.id}{period}.{plan.extension}"
+    first = order.plans[0]
+    period = f"_{first.selection.span.name}" if first.selection.span.name else ""
+    return f"export_{job.id}{period}.{order.container.extension if order.container else first.extension}"
 
 
-def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
-    """What the files are, for whoever receives them. Values of filters are the selection's; nobody is named."""
-    selection = plan.selection
+def member_name(order: Order, plan: Plan) -> str:
+    """The name of a plan's file in the package; in a workbook, which has none, its dataset's."""
+    name = plan.selection.dataset.name
+    return f"{name}.{plan.extension}" if order.container and order.container.archiver else name
+
+
+def manifest(job: ExportJob, order: Order, outcome: Outcome) -> dict[str, Any]:
+    """What the files are, for whoever receives them. Values of filters are the selection's; nobody is named. Of a
+    package, each dataset's part tells the names of its files."""
     document: dict[str, Any] = {
         "export_id": job.id,
         "attempt": job.attempt,
+        "snapshot_at": outcome.snapshot_at.astimezone(UTC).isoformat(),
+    }
+    if order.container is None or order.options is None:
+        document |= part_of(order.plans[0])
+    else:
+        document |= {
+            "dataset": job.request.dataset,
+            "format": order.container.name,
+            "options": order.options.model_dump(mode="json"),
+            "datasets": [part_of(plan) | {"files": [member_name(order, plan)]} for plan in order.plans],
+        }
+    return document | {
+        "rows": sum(file.rows for file in outcome.files),
+        "verification": outcome.verification.value,
+        "files": [_entry(file) for file in outcome.files],
+        "versions": _versions(),
+    }
+
+
+def part_of(plan: Plan) -> dict[str, Any]:
+    """What a manifest says about one dataset."""
+    selection = plan.selection
+    return {
         "dataset": selection.dataset.name,
         "title": selection.dataset.title,
         "format": plan.format.name,
         "options": plan.options.model_dump(mode="json"),
-        "snapshot_at": outcome.snapshot_at.astimezone(UTC).isoformat(),
         "filters": dict(selection.described),
         "scope": selection.scope,
         "columns": [
@@ -60,21 +93,24 @@ def manifest(job: ExportJob, plan: Plan, outcome: Outcome) -> bytes:
             {"name": column.name, "reason": f"{column.sensitivity.value}: not for the role that asked"}
             for column in selection.left_out
         ],
-        "rows": sum(file.rows for file in outcome.files),
-        "verification": outcome.verification.value,
-        "files": [
-            {
-                "name": file.key.rpartition("/")[2],
-                "bytes": file.bytes,
-                "sha256": file.sha256,
-                "rows": file.rows,
-                "media_type": file.media_type,
-                "certificate": vars(file.certificate) if file.certificate else None,
-            }
-            for file in outcome.files
-        ],
-        "versions": _versions(),
     }
+
+
+def _entry(file: ExportFile) -> dict[str, Any]:
+    members = {"members": [_entry(member) for member in file.members]} if file.members else {}
+    return {
+        "name": file.key.rpartition("/")[2],
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "rows": file.rows,
+        "media_type": file.media_type,
+        "certificate": vars(file.certificate) if file.certificate else None,
+        **members,
+    }
+
+
+def document_of(document: Mapping[str, Any]) -> bytes:
+    """The manifest as it is written."""
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 

@@ -34,7 +34,8 @@ class Selection:
     """What a request selects, checked: which columns, and which rows by which predicates.
 
     `scope` says whose rows, those of `owner_id` or everybody's: it is None as long as nobody has been authorized, and
-    then there are no rows to be had.
+    then there are no rows to be had. Rows whose key is in one of `referenced` (queries) are selected, too, whatever the
+    filters say.
     """
 
     dataset: Dataset
@@ -47,6 +48,7 @@ class Selection:
     scope: Scope | None = None
     owner_id: str = ""
     left_out: tuple[Column, ...] = ()
+    referenced: tuple[sql.Composable, ...] = ()
 
     @property
     def described(self) -> Mapping[str, str]:
@@ -93,7 +95,12 @@ class Selection:
         # Without a column the required filter names something owned, and its owner has been compared.
         if self.scope is Scope.OWN and column:
             own = (sql.SQL("({}) = {}").format(sql.SQL(column), sql.Literal(self.owner_id)),)
-        return sql.SQL(" AND ").join((*own, *self.predicates) or (sql.SQL("true"),))
+        if not self.referenced:
+            return sql.SQL(" AND ").join((*own, *self.predicates) or (sql.SQL("true"),))
+        key = sql.SQL(self.dataset.key)
+        ways = [sql.SQL("({})").format(sql.SQL(" AND ").join(self.predicates or (sql.SQL("true"),)))]
+        ways += [sql.SQL("({}) IN ({})").format(key, query) for query in self.referenced]
+        return sql.SQL(" AND ").join((*own, sql.SQL("({})").format(sql.SQL(" OR ").join(ways))))
 
 
 def select(

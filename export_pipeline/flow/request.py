@@ -5,7 +5,8 @@ from functools import partial
 
 from export_pipeline.flow.authorize import Grant, authorize_role, authorize_selection, identify
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.plan import Plan, make_plan
+from export_pipeline.flow.order import make_order, members_of
+from export_pipeline.flow.plan import Order
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.model.access import Principal
 from export_pipeline.model.errors import Forbidden, Rejected
@@ -22,34 +23,36 @@ def file_request(
     """
     try:
         principal = service or identify(engine, request.requested_by)
-        authorize_role(principal, engine.dataset(request.dataset))
-        plan = make_plan(engine, request)
+        for member in members_of(engine, request):
+            authorize_role(principal, engine.dataset(member.dataset))
+        order = make_order(engine, request)
         engine.destination(request.destination)
-        _, grant = authorize_plan(engine, principal, plan)
+        _, grants = authorize_order(engine, principal, order)
     except Rejected as error:
         engine.audit.refuse(actor=request.requested_by, dataset=request.dataset, reason=str(error))
         raise
     return engine.jobs.file(
         request,
         requester=principal,
-        owner_id=grant.owner_id,
-        reason=grant.decision.reason,
+        owner_id=grants[0].owner_id if len({grant.owner_id for grant in grants}) == 1 else None,
+        reason="; ".join(dict.fromkeys(grant.decision.reason for grant in grants)),
         claim_as=claim_as,
         prefix_of=partial(attempt_prefix, engine.settings.s3_prefix),
     )
 
 
-def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[Plan, Grant]:
-    """The plan narrowed to what the principal may have now; asked when it is filed and again when it runs. Raises
-    Forbidden, NotFound."""
-    grant = authorize_selection(engine, principal, plan.selection)
-    return replace(plan, selection=grant.selection), grant
+def authorize_order(engine: Engine, principal: Principal, order: Order) -> tuple[Order, list[Grant]]:
+    """The order narrowed to what the principal may have now, and the grant of each plan; asked when it is filed and
+    again when it runs. Raises Forbidden, NotFound."""
+    grants = [authorize_selection(engine, principal, plan.selection) for plan in order.plans]
+    plans = [replace(plan, selection=grant.selection) for plan, grant in zip(order.plans, grants, strict=True)]
+    return replace(order, plans=tuple(plans)), grants
 
 
-def reauthorize(engine: Engine, job: ExportJob, plan: Plan, service: Principal | None) -> Plan:
-    """Asks again for a job that is about to run: roles and owners change. Returns the plan narrowed to what the
+def reauthorize(engine: Engine, job: ExportJob, order: Order, service: Principal | None) -> Order:
+    """Asks again for a job that is about to run: roles and owners change. Returns the order narrowed to what the
     requester may have now. Raises Forbidden, NotFound."""
     principal = service or identify(engine, job.request.requested_by)
     if principal.id != job.requester_id:
         raise Forbidden(f"{job.request.requested_by} is not whom this export was filed for; ask for it again")
-    return authorize_plan(engine, principal, plan)[0]
+    return authorize_order(engine, principal, order)[0]

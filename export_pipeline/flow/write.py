@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.compress import compressed
+from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import Rows
 from export_pipeline.flow.plan import Plan
 from export_pipeline.flow.proof import Proof
@@ -19,6 +21,7 @@ from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import FileContext, Options
 from export_pipeline.model.job import ExportFile
+from export_pipeline.model.verification import Certificate, Verify
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,12 +73,62 @@ def write_files(
     files: list[ExportFile] = []
     while not files or remaining.any():
         name = numbered(key, len(files) + 1) if split else key
-        files.append(_write_file(rows, remaining, plan, context, attempt, destination=destination, key=name))
-        attempt.check()
-    written = sum(file.rows for file in files)
+        with destination.open(
+            name,
+            media_type=plan.media_type,
+            filename=name.rpartition("/")[2],
+            estimated_bytes=rows.estimated * _BYTES_PER_ROW,
+        ) as target:
+            writer = CountingWriter(target, attempt)
+            written, certificate = write_rows(writer, rows.schema, remaining.file(writer), plan, context)
+            attempt.check()
+        remaining.learn(writer.bytes)
+        files.append(
+            ExportFile(
+                key=name,
+                url=destination.address(name),
+                bytes=writer.bytes,
+                sha256=writer.sha256,
+                rows=written,
+                media_type=plan.media_type,
+                certificate=certificate,
+            )
+        )
+    check_all_written(attempt, sum(file.rows for file in files))
+    return tuple(files)
+
+
+def write_rows(
+    writer: CountingWriter, schema: pl.Schema, batches: Iterator[pl.DataFrame], plan: Plan, context: FileContext
+) -> tuple[int, Certificate | None]:
+    """Writes the batches as one file of the plan's format. Returns how many rows it has, and what they add up to where
+    that was asked for."""
+    assert plan.format.write is not None
+    proof = proof_of(plan)
+    with compressed(cast(BinaryIO, writer), plan.options) as plain:
+        written = plan.format.write(frame_of(schema, batches, proof), plain, context, plan.options)
+    return written, proof.certificate() if proof is not None else None
+
+
+def check_all_written(attempt: Attempt, written: int) -> None:
+    """Raises Broken where a row that the attempt has read was not written."""
     if written != attempt.rows_done:
         raise Broken(f"{attempt.rows_done:,} rows were read and {written:,} written; nothing was delivered")
-    return tuple(files)
+
+
+def context_of(engine: Engine, export_id: str, plan: Plan, snapshot_at: datetime) -> FileContext:
+    """What a file of the plan's may say about itself."""
+    dataset = plan.selection.dataset
+    return FileContext(
+        export_id=export_id,
+        dataset=dataset.name,
+        title=dataset.title,
+        columns=plan.columns,
+        snapshot_at=snapshot_at,
+        filters=plan.selection.described,
+        report=dataset.report.within(frozenset(column.name for column in plan.columns)),
+        branding=engine.settings.branding_directory,
+    )
 
 
 def numbered(key: str, number: int) -> str:
@@ -85,54 +138,27 @@ def numbered(key: str, number: int) -> str:
     return f"{folder}{slash}{stem}_part-{number:05}{point}{extension}"
 
 
-def _write_file(
-    rows: Rows,
-    remaining: _Remaining,
-    plan: Plan,
-    context: FileContext,
-    attempt: Attempt,
-    *,
-    destination: Destination,
-    key: str,
-) -> ExportFile:
-    proof = Proof(plan.columns)
-    held = plan.format.reader.held if plan.format.reader else None
-    with destination.open(
-        key,
-        media_type=plan.media_type,
-        filename=key.rpartition("/")[2],
-        estimated_bytes=rows.estimated * _BYTES_PER_ROW,
-    ) as target:
-        writer = CountingWriter(target, attempt)
-
-        def batches() -> Iterator[pl.DataFrame]:
-            for batch in remaining.file(lambda: writer.bytes):
-                proof.add(held(batch, plan.columns, plan.options) if held else batch)
-                yield batch
-
-        with compressed(cast(BinaryIO, writer), plan.options) as plain:
-            written = plan.format.write(_frame(rows.schema, batches()), plain, context, plan.options)
-        attempt.check()
-        remaining.learn(writer.bytes)
-    return ExportFile(
-        key=key,
-        url=destination.address(key),
-        bytes=writer.bytes,
-        sha256=writer.sha256,
-        rows=written,
-        media_type=plan.media_type,
-        certificate=proof.certificate(),
+def proof_of(plan: Plan) -> Proof | None:
+    """What will add up the rows of a file of the plan's, where that was asked for."""
+    reader = plan.format.reader
+    if plan.extent is Verify.OFF or reader is None:
+        return None
+    held = reader.held
+    return Proof(
+        plan.columns, plan.extent, (lambda batch: held(batch, plan.columns, plan.options)) if held is not None else None
     )
 
 
-def _frame(schema: pl.Schema, batches: Iterator[pl.DataFrame]) -> pl.LazyFrame:
-    """The batches as a lazy frame, which can be read once."""
+def frame_of(schema: pl.Schema, batches: Iterator[pl.DataFrame], proof: Proof | None) -> pl.LazyFrame:
+    """The batches as a lazy frame, which can be read once, and is added up then."""
     from polars.io.plugins import register_io_source
 
     def read(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         for batch in batches:
+            if proof is not None:
+                proof.add(batch)
             yield batch if with_columns is None else batch.select(with_columns)
 
     return register_io_source(io_source=read, schema=schema)
@@ -155,8 +181,8 @@ class _Remaining:
             self._rest = self._next()
         return self._rest is not None
 
-    def file(self, written: Callable[[], int]) -> Iterator[pl.DataFrame]:
-        """The rows of the next file; `written` tells how many bytes of it have been written."""
+    def file(self, writer: CountingWriter) -> Iterator[pl.DataFrame]:
+        """The rows of the next file; `writer` tells how many bytes of it have been written."""
         rows = self._fed = 0
         while self.any():
             assert self._rest is not None
@@ -165,7 +191,7 @@ class _Remaining:
             if self._max_rows is not None:
                 room = min(room, self._max_rows - rows)
             if self._max_bytes is not None:
-                left = self._max_bytes - max(written(), self._fed * self._ratio)
+                left = self._max_bytes - max(writer.bytes, self._fed * self._ratio)
                 room = min(room, int(left / (size * self._ratio) * batch.height))
                 room = max(room, 0 if rows else 1)
             if room <= 0:

@@ -23,6 +23,7 @@ from export_pipeline.formats._figures import compute
 from export_pipeline.formats._sheet_xml import RowXml
 from export_pipeline.formats._sink import stage
 from export_pipeline.formats._template import DataSheet, Part, make_template
+from export_pipeline.formats._xlsx_reader import READER
 from export_pipeline.formats._zone import Zone
 from export_pipeline.model.format import FileContext, Format, Options
 
@@ -174,4 +175,6 @@ FORMAT = Format(
     options=XlsxOptions,
     write=write,
     for_people=lambda options: True,
+    write_many=write_workbook,
+    reader=READER,
 )

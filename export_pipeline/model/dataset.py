@@ -124,7 +124,8 @@ class Dataset:
 
     `where` is a predicate that always holds. `date_column` is the expression that the date filters apply to,
     `date_label` what people call it. `key` is the expression of a row's id, a UUID, which the filter `ids` applies to.
-    `tables` are the source's tables that it reads, `report` what its rows say together.
+    `references` are, for other datasets, the expressions of their keys that its rows refer to: a package of both holds
+    whatever is referred to. `tables` are the source's tables that it reads, `report` what its rows say together.
 
     What selects rows (the owner's predicate, the filters, the range of dates and `where`) follows the source as its
     WHERE clause. A source that aggregates holds the placeholder `{where}` instead, once or several times: each stands
@@ -148,6 +149,7 @@ class Dataset:
     date_column: str = ""
     date_label: str = ""
     key: str = ""
+    references: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[str, ...] = field(default=())
     report: Report = field(default_factory=Report)
     derive: Callable[[pl.DataFrame], pl.DataFrame] | None = None

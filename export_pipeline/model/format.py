@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from export_pipeline.model.archive import Archiver
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.report import Report
 from export_pipeline.model.verification import Reader
@@ -117,10 +118,22 @@ class Write(Protocol):
     def __call__(self, frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: Any) -> int: ...
 
 
+class WriteMany(Protocol):
+    """Like `Write`, of several datasets into one file, one after the other. Returns how many rows of each it wrote."""
+
+    def __call__(
+        self, parts: Sequence[tuple[pl.LazyFrame, FileContext]], target: BinaryIO, options: Any
+    ) -> Sequence[int]: ...
+
+
 @dataclass(frozen=True)
 class Format:
     """One file format. `for_people` tells from the options whether the file is meant to be opened by people, to whom
-    the record limit applies; `reader` reads its files again, where that can be done."""
+    the record limit applies; `reader` reads its files again, where that can be done.
+
+    It writes the rows of one dataset (`write`), perhaps those of several, too (`write_many`), or holds files of other
+    formats (`archiver`).
+    """
 
     name: str
     title: str
@@ -128,6 +141,12 @@ class Format:
     extension: str
     media_type: str
     options: type[Options]
-    write: Write
     for_people: Callable[[Any], bool]
+    write: Write | None = None
+    write_many: WriteMany | None = None
+    archiver: Archiver | None = None
     reader: Reader | None = None
+
+    def __post_init__(self) -> None:
+        if (self.write is None) == (self.archiver is None):
+            raise ValueError(f"the format {self.name} declares either how rows are written or how files are held")

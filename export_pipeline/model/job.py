@@ -60,7 +60,8 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class ExportFile:
-    """One delivered file."""
+    """One delivered file. `members` are the files in it, whose keys are their names there; the bytes and hash of one
+    are those of its contents."""
 
     key: str
     url: str
@@ -69,12 +70,17 @@ class ExportFile:
     rows: int
     media_type: str
     certificate: Certificate | None = None
+    members: tuple["ExportFile", ...] = ()
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """The file that was written down as JSON by `asdict`."""
         certificate = document.get("certificate")
-        return cls(**(dict(document) | {"certificate": Certificate(**certificate) if certificate else None}))
+        parts = {
+            "certificate": Certificate(**certificate) if certificate else None,
+            "members": tuple(cls.of(member) for member in document.get("members", ())),
+        }
+        return cls(**(dict(document) | parts))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Verification(StrEnum):
 class Certificate:
     """What rows add up to. `nulls` and `sums` are by column (sums of numeric ones, as text); `fingerprint` and
     `head_fingerprint` (of the first `head_rows`) do not depend on the rows' order, and are hexadecimal. `algorithm`
-    names how they were computed: those of another one cannot be compared."""
+    names how they were computed: those of another one cannot be compared. Of a sample there is the head alone."""
 
     algorithm: str
     rows: int

@@ -1,0 +1,158 @@
+"""From a request to its plans: one dataset in one format, or several of both in one package.
+
+A package is asked for by the datasets' names with commas between them, each perhaps with its formats, as in
+`contacts,calls:parquet+csv`, or by the name of a ready-made one. Its filters hold for each dataset that has them;
+`calls.status=completed` is for one alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from psycopg import sql
+
+from export_pipeline.flow.dates import DATE_FILTERS
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.plan import Order, make_plan, parse_options
+from export_pipeline.flow.query import LIMIT, Selection, filters_of
+from export_pipeline.model.dataset import Dataset
+from export_pipeline.model.errors import Rejected
+from export_pipeline.model.format import Format
+from export_pipeline.model.job import ExportRequest
+from export_pipeline.model.package import Member
+
+#: Formats of a package's files that take the package's profile.
+_PROFILED = ("csv", "tsv")
+
+
+def make_order(engine: Engine, request: ExportRequest, at: datetime | None = None) -> Order:
+    """Checks all that can be known without the source. Raises Rejected, saying what is allowed. `at`: see
+    `make_plan`."""
+    form = engine.format(request.format)
+    members = members_of(engine, request)
+    if form.archiver is None and len(members) == 1 and not members[0].formats:
+        return Order(request, (make_plan(engine, replace(request, dataset=members[0].dataset), at),))
+    datasets = [engine.dataset(member.dataset) for member in members]
+    _refuse_what_needs_one(request, datasets)
+    options = parse_options(engine, form, request.options)
+    if form.archiver is not None:
+        if name := getattr(options, "password", ""):
+            _check_password(engine, name)
+        chosen = [(member, _formats(engine, member, options.files)) for member in members]  # type: ignore[attr-defined]
+        parts = [(member, name) for member, names in chosen for name in names]
+    elif form.write_many is not None and not any(member.formats for member in members):
+        parts = [(member, form.name) for member in members]
+    else:
+        able = ", ".join(item.name for item in engine.formats.values() if item.archiver or item.write_many)
+        raise Rejected(
+            f"{form.name} holds one dataset in one format; take one of {able} for several, or ask for them one by one"
+        )
+    # Within the order all plans are counted from one moment.
+    moment = at or datetime.now(UTC)
+    plans = tuple(make_plan(engine, _part(engine, request, member, name, form), moment) for member, name in parts)
+    return Order(request, plans, form, options)
+
+
+def members_of(engine: Engine, request: ExportRequest) -> tuple[Member, ...]:
+    """The datasets that the request names, or those of the package that it names. Raises Rejected."""
+    if request.dataset in engine.packages:
+        return engine.packages[request.dataset].members
+    members = []
+    for text in request.dataset.split(","):
+        name, _, formats = text.strip().partition(":")
+        members.append(Member(name, tuple(part for part in formats.split("+") if part)))
+    names = [member.dataset for member in members]
+    if len(set(names)) < len(names):
+        raise Rejected(f"{request.dataset!r} names a dataset twice; for two formats write {names[0]}:csv+xlsx")
+    if engine.packages and len(members) == 1 and names[0] not in engine.datasets:
+        known = ", ".join((*sorted(engine.datasets), *sorted(engine.packages)))
+        raise Rejected(f"there is no dataset {names[0]!r}; there are: {known}")
+    return tuple(members)
+
+
+def _formats(engine: Engine, member: Member, usual: str) -> tuple[str, ...]:
+    names = member.formats or tuple(name.strip() for name in usual.split(",") if name.strip())
+    for name in names:
+        if engine.format(name).archiver is not None:
+            raise Rejected(f"{member.dataset}:{name}: a package cannot hold a package")
+    if not names or len(set(names)) < len(names):
+        raise Rejected(f"{member.dataset}: name its formats once each, as in files=csv or {member.dataset}:csv+xlsx")
+    return names
+
+
+def _part(engine: Engine, request: ExportRequest, member: Member, name: str, container: Format) -> ExportRequest:
+    """The request for one file of the package."""
+    dataset = engine.dataset(member.dataset)
+    options = dict(request.options) if container.archiver is None else {}
+    if container.archiver is not None and name in _PROFILED and "profile" in request.options:
+        options = {"profile": request.options["profile"]}
+    return replace(
+        request,
+        dataset=dataset.name,
+        format=name,
+        options=options,
+        filters=_own(dataset, request.filters),
+        columns=tuple(column.partition(".")[2] for column in request.columns if column.startswith(f"{dataset.name}.")),
+    )
+
+
+def _own(dataset: Dataset, filters: Mapping[str, str]) -> dict[str, str]:
+    """The filters that are for this dataset: those that it has, and those that name it."""
+    known = _known(dataset)
+    own = {name: value for name, value in filters.items() if name in known}
+    prefix = f"{dataset.name}."
+    return own | {name.removeprefix(prefix): value for name, value in filters.items() if name.startswith(prefix)}
+
+
+def _known(dataset: Dataset) -> set[str]:
+    dates = {name for name, _, _ in DATE_FILTERS} if dataset.date_column else set()
+    return {item.name for item in filters_of(dataset)} | dates
+
+
+def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) -> None:
+    """Raises Rejected for what has no meaning for several datasets, or for none of these."""
+    names = [dataset.name for dataset in datasets]
+    if LIMIT in request.filters or any(name.endswith(f".{LIMIT}") for name in request.filters):
+        raise Rejected("limit goes with one dataset: in a package it would leave rows whose references are missing")
+    known: set[str] = set().union(*(_known(dataset) for dataset in datasets))
+    for name in request.filters:
+        if name not in known and name.partition(".")[0] not in names:
+            raise Rejected(f"none of {', '.join(names)} has a filter {name!r}; they have: {', '.join(sorted(known))}")
+    for column in request.columns:
+        if column.partition(".")[0] not in names:
+            raise Rejected(
+                f"--columns {column}: with several datasets write the dataset, too, as in {names[0]}.{column}"
+            )
+
+
+def _check_password(engine: Engine, name: str) -> None:
+    if engine.settings.zip_password(name) is None:
+        known: Iterable[str] = sorted(engine.settings.zip_passwords)
+        raise Rejected(
+            f"password={name!r} is not the name of a password in EXPORT_ZIP_PASSWORDS; there are: "
+            f"{', '.join(known) or 'none'}"
+        )
+
+
+def closed(order: Order) -> Order:
+    """The order of somebody who was authorized, where each dataset also has the rows that the others refer to: no call
+    without its contact, though the range of dates has the one and not the other."""
+    plans = {plan.selection.dataset.name: plan for plan in order.plans}
+    selections: dict[str, Selection] = {}
+
+    def close(name: str) -> Selection:
+        if name not in selections:
+            selection = plans[name].selection
+            queries = [
+                sql.SQL("SELECT {} {}").format(sql.SQL(other.selection.dataset.references[name]), close(child).rows())
+                for child, other in plans.items()
+                if name in other.selection.dataset.references
+            ]
+            # Without filters of its own it has all rows anyway.
+            narrowed = bool(selection.predicates)
+            selections[name] = replace(selection, referenced=tuple(queries)) if narrowed else selection
+        return selections[name]
+
+    return replace(
+        order, plans=tuple(replace(plan, selection=close(plan.selection.dataset.name)) for plan in order.plans)
+    )

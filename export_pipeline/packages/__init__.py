@@ -1,0 +1,1 @@
+"""The ready-made packages: one file each, named as its package, declaring PACKAGE."""

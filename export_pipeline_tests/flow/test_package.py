@@ -1,0 +1,248 @@
+"""Packages: several datasets in one file, out of one snapshot, with nothing that refers to nothing."""
+
+import csv
+import io
+import json
+import subprocess
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import psycopg
+import pyzipper
+import pytest
+from pydantic import SecretStr
+
+from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.manage import issue_link, verify_export
+from export_pipeline.flow.order import make_order
+from export_pipeline.flow.request import file_request
+from export_pipeline.flow.verify import verify_copy
+from export_pipeline.model.errors import Forbidden, Rejected, Unproven
+from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.verification import Verification
+from export_pipeline_tests.flow.test_export import contents
+
+THREE = "contacts,calls,campaign_results"
+
+
+def done(engine: Engine, asked: ExportRequest, **changes: Any) -> ExportJob:
+    return run_export(engine, file_request(engine, replace(asked, **{"format": "zip", **changes})))
+
+
+def opened(engine: Engine, job: ExportJob) -> zipfile.ZipFile:
+    archive = zipfile.ZipFile(io.BytesIO(contents(engine, job)))
+    assert archive.testzip() is None
+    return archive
+
+
+def rows_of(archive: zipfile.ZipFile, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(archive.read(name).decode("utf-8-sig"), newline="")))
+
+
+def test_package_when_exported_then_holds_each_dataset_with_manifest_and_readme(
+    engine: Engine, asked: ExportRequest, tmp_path: Path
+) -> None:
+    job = done(engine, asked, dataset=THREE, options={"profile": "raw"})
+    archive = opened(engine, job)
+    names = ["contacts.csv", "calls.csv", "campaign_results.csv", "manifest.json", "README.txt"]
+    assert archive.namelist() == names
+    assert job.verification is Verification.PASSED
+    counts = {name: len(rows_of(archive, name)) for name in names[:3]}
+    assert {member.key: member.rows for member in job.files[0].members} == counts
+    assert job.rows == sum(counts.values())
+    manifest = json.loads(archive.read("manifest.json"))
+    assert [part["files"] for part in manifest["datasets"]] == [[name] for name in names[:3]]
+    readme = archive.read("README.txt").decode()
+    assert "calls.csv: Calls" in readme and "transcript" in readme and f"{counts['calls.csv']:,} rows" in readme
+    whole = tmp_path / "package.zip"
+    whole.write_bytes(contents(engine, job))
+    assert subprocess.run(["unzip", "-tq", str(whole)], check=False, capture_output=True).returncode == 0
+    assert job.files[0].key.startswith("exports/package/")
+
+
+def test_package_when_narrowed_by_date_then_no_call_is_without_its_contact(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    span = {"campaign_id": SHOWN_CAMPAIGN, "date_from": "2008-05-15", "date_to": "2008-05-16"}
+    archive = opened(engine, done(engine, asked, dataset="campaigns,contacts,calls", filters=span))
+    calls, contacts = rows_of(archive, "calls.csv"), rows_of(archive, "contacts.csv")
+    campaigns = rows_of(archive, "campaigns.csv")
+    assert calls and all("2008-05-15" <= call["started_at"][:10] <= "2008-05-16" for call in calls)
+    known = {contact["id"] for contact in contacts}
+    assert {call["contact_id"] for call in calls} <= known
+    assert {contact["campaign_id"] for contact in contacts} <= {campaign["id"] for campaign in campaigns}
+    # On their own the contacts of these days are others: it is the reference that brings them in.
+    alone = run_export(engine, file_request(engine, replace(asked, dataset="contacts", filters=span)))
+    assert (alone.rows or 0) < len(contacts)
+
+
+def test_package_when_the_source_changes_meanwhile_then_all_files_show_one_moment(
+    engine: Engine, asked: ExportRequest, source: psycopg.Connection
+) -> None:
+    """The calls are deleted after the first dataset was read: the others do not notice."""
+    seen: list[int] = []
+    form = engine.formats["csv"]
+
+    def write(frame: Any, target: Any, context: Any, options: Any) -> int:
+        assert form.write is not None
+        written = form.write(frame, target, context, options)
+        if not seen:
+            source.execute("BEGIN")
+            source.execute("DELETE FROM calls WHERE contact_id IN (SELECT id FROM contacts WHERE campaign_id = %s)", (LAST_CAMPAIGN,))
+            seen.append(written)
+        return written
+
+    source.execute("CREATE TABLE kept AS SELECT * FROM calls WHERE contact_id IN (SELECT id FROM contacts WHERE campaign_id = %s)", (LAST_CAMPAIGN,))
+    try:
+        changed = replace(engine, formats={**engine.formats, "csv": replace(form, write=write)})
+        expected = source.execute("SELECT count(*) FROM kept").fetchone()
+        with psycopg.connect(engine.settings.source.get_secret_value()) as other:
+            seen_calls: list[int] = []
+
+            def commit(frame: Any, target: Any, context: Any, options: Any) -> int:
+                assert form.write is not None
+                written = form.write(frame, target, context, options)
+                if not seen_calls:
+                    other.execute(
+                        "DELETE FROM calls WHERE contact_id IN (SELECT id FROM contacts WHERE campaign_id = %s)",
+                        (LAST_CAMPAIGN,),
+                    )
+                    other.commit()
+                    seen_calls.append(written)
+                return written
+
+            changed = replace(engine, formats={**engine.formats, "csv": replace(form, write=commit)})
+            job = done(changed, asked, dataset="contacts,calls")
+        assert expected is not None
+        assert {member.key: member.rows for member in job.files[0].members}["calls.csv"] == expected[0]
+        assert source.execute(
+            "SELECT count(*) FROM calls WHERE contact_id IN (SELECT id FROM contacts WHERE campaign_id = %s)",
+            (LAST_CAMPAIGN,),
+        ).fetchone() == (0,)
+    finally:
+        source.execute("INSERT INTO calls SELECT * FROM kept ON CONFLICT DO NOTHING")
+        source.execute("DROP TABLE kept")
+
+
+def test_package_when_ready_made_then_has_its_formats(engine: Engine, asked: ExportRequest) -> None:
+    job = done(engine, asked, dataset="comprehensive", filters={})
+    archive = opened(engine, job)
+    assert archive.namelist()[:3] == ["leads.csv", "leads.xlsx", "lead_analytics.json"]
+    assert {member.rows for member in job.files[0].members[:2]} == {len(rows_of(archive, "leads.csv"))}
+    assert json.loads(archive.read("lead_analytics.json"))["data"]
+    assert job.verification is Verification.SAMPLED, "a workbook is only sampled"
+
+
+def test_package_when_a_password_is_asked_for_then_only_it_opens_the_files(
+    engine: Engine, asked: ExportRequest, tmp_path: Path
+) -> None:
+    settings = engine.settings.model_copy(update={"zip_passwords": {"board": SecretStr("s3cret, naïve")}})
+    engine = replace(engine, settings=settings)
+    job = done(engine, asked, dataset="contacts,calls:parquet", options={"password": "board"})
+    data = contents(engine, job)
+    assert b"s3cret" not in data and "s3cret" not in repr(engine) + repr(job)
+    with pyzipper.AESZipFile(io.BytesIO(data)) as archive:
+        assert archive.namelist()[:2] == ["contacts.csv", "calls.parquet"]
+        with pytest.raises(RuntimeError, match="password"):
+            archive.read("contacts.csv")
+        archive.setpassword("s3cret, naïve".encode())
+        assert archive.read("calls.parquet")[:4] == b"PAR1"
+    assert verify_export(engine, asked.requested_by, job.id) == (job.rows, Verification.PASSED)
+    path = tmp_path / job.files[0].key.rpartition("/")[2]
+    path.write_bytes(data)
+    folder = job.files[0].key.rpartition("/")[0]
+    manifest = tmp_path / "manifest.json"
+    manifest.write_bytes(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
+    rows, proven = verify_copy(path, manifest, engine.formats, password=settings.zip_password)
+    assert (rows, proven) == (job.rows, Verification.PASSED)
+    with pytest.raises(Unproven, match="cannot be unpacked"):
+        verify_copy(path, manifest, engine.formats, password=lambda name: b"another")
+
+
+def test_workbook_when_several_datasets_are_asked_for_then_a_sheet_each(engine: Engine, asked: ExportRequest) -> None:
+    job = done(engine, asked, dataset="contacts,calls", format="xlsx")
+    book = openpyxl.load_workbook(io.BytesIO(contents(engine, job)), read_only=True)
+    assert book.sheetnames[:2] == ["Contacts", "Calls"]
+    counts = [sum(1 for _ in book[name].iter_rows()) - 1 for name in ("Contacts", "Calls")]
+    assert [member.rows for member in job.files[0].members] == counts
+    assert job.verification is Verification.SAMPLED
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dataset": "contacts,nothing"}, "no dataset 'nothing'"),
+        ({"dataset": "nothing"}, "no dataset 'nothing'; there are: .*comprehensive"),
+        ({"dataset": "contacts,contacts"}, "names a dataset twice"),
+        ({"dataset": "contacts:docx"}, "no format 'docx'"),
+        ({"dataset": "contacts:zip"}, "cannot hold a package"),
+        ({"dataset": "contacts:csv+csv"}, "once each"),
+        ({"options": {"files": ""}}, "name its formats"),
+        ({"options": {"password": "board"}}, "not the name of a password in EXPORT_ZIP_PASSWORDS; there are: none"),
+        ({"options": {"max_file_rows": "10"}}, "one file"),
+        ({"options": {"compression_level": "10"}}, "option compression_level"),
+        ({"format": "parquet"}, "holds one dataset in one format; take one of .*xlsx.*zip"),
+        ({"format": "xlsx", "dataset": "contacts:csv,calls"}, "holds one dataset in one format"),
+        ({"filters": {"campaign_id": LAST_CAMPAIGN, "limit": "5"}}, "limit goes with one dataset"),
+        ({"filters": {"campaign_id": LAST_CAMPAIGN, "color": "red"}}, "has a filter 'color'"),
+        ({"filters": {"campaign_id": LAST_CAMPAIGN, "calls.color": "red"}}, "calls has no filter 'color'"),
+        ({"columns": ("id",)}, "name its dataset, as in contacts.id"),
+        ({"columns": ("contacts.color",)}, "contacts has no column 'color'"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_package_when_it_cannot_be_then_refused_before_anything_is_read(
+    engine: Engine, asked: ExportRequest, changes: dict[str, Any], said: str
+) -> None:
+    request = replace(asked, **{"dataset": "contacts,calls", "format": "zip", **changes})
+    with pytest.raises(Rejected, match=said):
+        file_request(engine, request)
+    assert engine.jobs.newest() == []
+
+
+def test_package_when_filters_and_columns_name_a_dataset_then_they_are_for_it_alone(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    filters = {"campaign_id": LAST_CAMPAIGN, "calls.status": "completed"}
+    job = done(engine, asked, dataset="contacts,calls", filters=filters, columns=("calls.id", "calls.contact_id", "calls.status"))
+    archive = opened(engine, job)
+    calls = rows_of(archive, "calls.csv")
+    assert {tuple(row) for row in calls} == {("id", "contact_id", "status")}
+    assert {row["status"] for row in calls} == {"completed"}
+    assert len(rows_of(archive, "contacts.csv")[0]) > 10
+    order = make_order(engine, job.request, job.created_at)
+    assert [dict(plan.request.filters) for plan in order.plans] == [
+        {"campaign_id": LAST_CAMPAIGN},
+        {"campaign_id": LAST_CAMPAIGN, "status": "completed"},
+    ]
+
+
+def test_package_when_one_dataset_is_not_for_the_role_then_refused(engine: Engine, asked: ExportRequest) -> None:
+    with pytest.raises(Forbidden, match="may not export user_activity"):
+        file_request(
+            engine,
+            replace(asked, dataset="calls,user_activity", format="zip", requested_by="operator@example.com", filters={}),
+        )
+
+
+def test_package_when_asked_for_by_an_owner_then_holds_their_own_rows_only(
+    engine: Engine, asked: ExportRequest, source: psycopg.Connection
+) -> None:
+    job = done(engine, asked, dataset="campaigns,contacts,calls", filters={}, requested_by="manager@example.com")
+    archive = opened(engine, job)
+    owned = {
+        str(row[0])
+        for row in source.execute(
+            "SELECT c.id FROM campaigns c JOIN users u ON u.id = c.owner_id WHERE u.email = 'manager@example.com'"
+        )
+    }
+    assert {row["id"] for row in rows_of(archive, "campaigns.csv")} == owned
+    assert {row["campaign_id"] for row in rows_of(archive, "contacts.csv")} <= owned
+    assert {row["campaign_id"] for row in rows_of(archive, "calls.csv")} <= owned
+    assert issue_link(engine, "manager@example.com", job.id).url
+    assert job.status is Status.COMPLETED
