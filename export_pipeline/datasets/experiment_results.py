@@ -91,11 +91,10 @@ DATASET = Dataset(
                 coalesce(found.total, 0) AS total
             FROM experiments AS experiment
             JOIN assignments AS assignment ON assignment.experiment_id = experiment.id
-            JOIN LATERAL (
-                SELECT DISTINCT value.metric
+            JOIN (
+                SELECT DISTINCT other.experiment_id, value.metric
                 FROM assignments AS other JOIN metrics AS value ON value.assignment_id = other.id
-                WHERE other.experiment_id = experiment.id
-            ) AS named ON true
+            ) AS named ON named.experiment_id = experiment.id
             LEFT JOIN LATERAL (
                 SELECT sum(value.value) AS total
                 FROM metrics AS value
@@ -195,8 +194,8 @@ DATASET = Dataset(
     tables=("experiments", "variants", "assignments", "metrics"),
     report=Report(
         charts=(
-            Chart("Conversion rate by variant", ChartKind.BAR, "variant", _RATE),
-            Chart("Conversion rate by metric", ChartKind.BAR, "metric", _RATE),
+            Chart("Mean conversion rate over metrics, by variant", ChartKind.BAR, "variant", _RATE),
+            Chart("Mean conversion rate over variants, by metric", ChartKind.BAR, "metric", _RATE),
         ),
         subject="experiment",
     ),

@@ -21,7 +21,7 @@ WHERE email LIKE '%@example.com' AND role <> 'admin';
 INSERT INTO locations (id, name, country)
 SELECT md5('location:' || name)::uuid, name, country
 FROM (VALUES ('Lisbon', 'PT'), ('Porto', 'PT'), ('Faro', 'PT'), ('São Paulo', 'BR'), ('Zürich', 'CH'),
-    ('O''Fallon, MO', 'US'), ('東京', 'JP')) AS place (name, country);
+    ('O''Fallon, MO', 'US'), ('Łódź', 'PL')) AS place (name, country);
 INSERT INTO categories (id, name)
 SELECT md5('category:' || name)::uuid, name
 FROM unnest(ARRAY['Apartments', 'Cars', 'Furniture, home', 'Jobs', 'Electronics']) AS name;
@@ -55,7 +55,7 @@ SELECT
         ELSE pg_temp.user_of('manager2@example.com') END,
     md5('source:' || (ARRAY['Classifieds', 'Listings', 'Forum', 'Partners'])[1 + pg_temp.roll('s' || n, 4)])::uuid,
     CASE WHEN n % 50 <> 7 THEN md5('location:' || (ARRAY['Lisbon', 'Porto', 'Faro', 'São Paulo', 'Zürich',
-        'O''Fallon, MO', '東京'])[1 + pg_temp.roll('l' || n, 7)])::uuid END,
+        'O''Fallon, MO', 'Łódź'])[1 + pg_temp.roll('l' || n, 7)])::uuid END,
     CASE WHEN n % 60 <> 9 THEN md5('category:' || (ARRAY['Apartments', 'Cars', 'Furniture, home', 'Jobs',
         'Electronics'])[1 + pg_temp.roll('c' || n, 5)])::uuid END,
     (ARRAY['Bright flat, two rooms', 'Nearly new estate car', 'Oak table "Lotte"', 'Night shift, 100% remote',

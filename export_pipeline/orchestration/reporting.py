@@ -12,6 +12,7 @@ import dagster as dg
 from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.publish import read_manifest
 from export_pipeline.model.dataset import Column, Dataset
 from export_pipeline.model.errors import Broken, Cancelled, ExportError, Superseded, Transient
 from export_pipeline.model.job import ExportJob
@@ -145,11 +146,13 @@ def described(dataset: Dataset) -> str:
 
 def _schema(engine: Engine, job: ExportJob) -> Mapping[str, dg.TableSchema]:
     dataset = engine.datasets.get(job.request.dataset)
-    if dataset is None:
+    try:
+        # Not all columns may have been for the requester: the manifest says which the file has.
+        made = read_manifest(engine.destination(job.request.destination), job)
+    except ExportError:
         return {}
-    chosen = [dataset.column(name) for name in job.request.columns]
-    columns = tuple(column for column in chosen if column) or dataset.columns
-    return {"dagster/column_schema": table_schema(columns)}
+    chosen = [dataset.column(column["name"]) for column in made["columns"]] if dataset else []
+    return {"dagster/column_schema": table_schema(tuple(column for column in chosen if column))}
 
 
 def _link(engine: Engine, job: ExportJob) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.query import Selection, filters_of
 from export_pipeline.flow.request import authorize_plan
 from export_pipeline.flow.source import Source
+from export_pipeline.formats._figures import compute
 from export_pipeline.model.access import VISIBLE, Principal, Role, Scope, Sensitivity
 from export_pipeline.model.dataset import Dataset, Filter, Kind
 from export_pipeline.model.errors import Broken, Forbidden, Rejected
@@ -118,6 +119,15 @@ def test_rows_when_read_then_of_the_declared_columns_and_types(whole: dict[str, 
     assert dict(whole[name].schema) == declared
     assert whole[name].height > 0
     assert whole[name].height < 200_000
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_report_when_computed_then_every_figure_and_chart_has_numbers(
+    whole: dict[str, pl.DataFrame], name: str
+) -> None:
+    found = compute(whole[name].lazy(), DATASETS[name].report)
+    assert all(number is not None for _, number in found.figures)
+    assert all(series.labels and any(series.values) for series in found.series)
 
 
 @pytest.mark.parametrize("name", DATASETS)

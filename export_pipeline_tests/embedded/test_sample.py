@@ -35,7 +35,11 @@ def ask(url: str, query: str, *values: object) -> list[tuple[Any, ...]]:
 
 def fingerprint(url: str) -> list[tuple[Any, ...]]:
     """One line for each table: its rows, whole, in an order of their own."""
-    tables = ("users", "campaigns", "contacts", "calls", "survey_answers")
+    tables = (
+        *("users", "campaigns", "contacts", "calls", "survey_answers", "teams", "locations", "categories"),
+        *("lead_sources", "source_runs", "leads", "automation_runs", "experiments", "variants", "assignments"),
+        *("metrics", "feature_flags", "app_audit_log", "events"),
+    )
     # When a user's row was written is no part of the sample.
     rows = {table: "to_jsonb(t) - 'created_at'" if table == "users" else "to_jsonb(t)" for table in tables}
     union = " UNION ALL ".join(
@@ -184,6 +188,8 @@ def test_sample_when_loaded_again_then_always_the_same(sample_url: str, database
     first = load_sample(SecretStr(database_url))
     before = fingerprint(database_url)
     assert before == fingerprint(sample_url), "another database has the same rows"
+    assert min(rows for _, rows, _ in before) > 0
+    assert {"events": 20_000, "leads": 3_000}.items() <= {table: rows for table, rows, _ in before}.items()
     assert load_sample(SecretStr(database_url)) == first
     assert fingerprint(database_url) == before, "a second load changes nothing"
     assert (first.campaign_id, first.owner) == (SHOWN_CAMPAIGN, SHOWN_OWNER)

@@ -1,6 +1,8 @@
 """Who may have what: every role against every dataset, own and others' campaigns and exports, at every verb."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,10 +11,11 @@ from export_pipeline.embedded.sample import USERS, sample_id
 from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
+from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.access import SERVICE
 from export_pipeline.model.errors import Forbidden, NotFound, Rejected
-from export_pipeline.model.job import ExportRequest, Status
+from export_pipeline.model.job import ExportJob, ExportRequest, Status
 
 #: One campaign of each owner (they take turns, month by month).
 OWN = {
@@ -121,3 +124,82 @@ def test_link_when_the_export_has_no_file_then_told_why(engine: Engine, asked: E
         manage.issue_link(engine, asked.requested_by, job.id)
     again = manage.retry_export(engine, asked.requested_by, job.id)
     assert (again.id, again.status, again.attempt) == (job.id, Status.PENDING, 2)
+
+
+def test_campaigns_when_several_are_asked_for_then_each_is_checked(engine: Engine, asked: ExportRequest) -> None:
+    first, second = sample_id("campaign", "2008-05"), sample_id("campaign", "2008-10")
+    other, none = sample_id("campaign", "2008-06"), sample_id("campaign", "none")
+
+    def of(email: str, *campaigns: str) -> ExportRequest:
+        return replace(asked, requested_by=email, filters={"campaign_id": ",".join(campaigns)})
+
+    manager, admin = "manager@example.com", "admin@example.com"
+    assert file_request(engine, of(manager, first, second)).owner_id == sample_id("user", manager)
+    assert file_request(engine, of(admin, first, second)).owner_id == sample_id("user", manager)
+    assert file_request(engine, of(admin, first, other)).owner_id is None
+    with pytest.raises(Forbidden, match=f"the campaign {other} is not yours"):
+        file_request(engine, of(manager, first, other))
+    for email in (manager, admin):
+        with pytest.raises(NotFound, match=f"there is no campaign {none}"):
+            file_request(engine, of(email, first, none))
+
+
+def manifest_of(engine: Engine, job: ExportJob) -> dict[str, Any]:
+    return read_manifest(engine.destination(job.request.destination), job)
+
+
+def test_manifest_when_columns_were_left_out_then_tells_which_and_of_nobody(engine: Engine) -> None:
+    request = ExportRequest("leads", "analyst@example.com", {"limit": "5", "keywords": "sofa"}, destination="local")
+    job = run_export(engine, file_request(engine, request))
+    manifest = manifest_of(engine, job)
+    assert manifest["left_out"] == [
+        {"name": name, "reason": "personal: not for the role that asked"} for name in ("email", "phone")
+    ]
+    assert {column["name"] for column in manifest["columns"]} & {"email", "phone"} == set()
+    assert (manifest["rows"], manifest["scope"]) == (5, "all")
+    assert "@" not in json.dumps(manifest) and "analyst" not in json.dumps(manifest)
+    assert manage.verify_export(engine, request.requested_by, job.id)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "role", "error"),
+    [
+        ("leads", "analyst", "holds more than you may have now"),
+        ("leads", "campaign_manager", "holds more than you may have now"),
+        ("lead_analytics", "campaign_manager", "holds more than you may have now"),
+        ("lead_analytics", "analyst", None),
+    ],
+)
+def test_link_when_the_role_sees_less_now_then_no_link_to_what_was_for_more(
+    engine: Engine, source: psycopg.Connection, dataset: str, role: str, error: str | None
+) -> None:
+    request = ExportRequest(dataset, "admin@example.com", {"limit": "5"})
+    job = run_export(engine, file_request(engine, request))
+    assert manage.issue_link(engine, request.requested_by, job.id).url
+    source.execute("UPDATE users SET role = %s WHERE email = 'admin@example.com'", (role,))
+    try:
+        if error:
+            with pytest.raises(Forbidden, match=error):
+                manage.issue_link(engine, request.requested_by, job.id)
+        else:
+            assert manage.issue_link(engine, request.requested_by, job.id).url
+    finally:
+        source.execute("UPDATE users SET role = 'admin' WHERE email = 'admin@example.com'")
+
+
+def test_run_when_the_role_reaches_less_now_then_only_that_is_delivered(
+    engine: Engine, source: psycopg.Connection
+) -> None:
+    request = ExportRequest("leads", "manager2@example.com", format="parquet", destination="local")
+    source.execute("UPDATE users SET role = 'admin' WHERE email = 'manager2@example.com'")
+    try:
+        job = file_request(engine, request)
+    finally:
+        source.execute("UPDATE users SET role = 'campaign_manager' WHERE email = 'manager2@example.com'")
+    job = run_export(engine, job)
+    own = source.execute(
+        "SELECT count(*) FROM leads JOIN users u ON u.id = owner_id WHERE u.username = 'manager2'"
+    ).fetchone()
+    assert own == (job.rows,)
+    assert manifest_of(engine, job)["scope"] == "own"
+    assert manage.issue_link(engine, request.requested_by, job.id).url

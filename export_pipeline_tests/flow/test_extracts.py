@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from export_pipeline.embedded.sample import SHOWN_CAMPAIGN
+from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.authorize import identify
 from export_pipeline.flow.engine import Engine
@@ -35,7 +35,8 @@ def test_extracts_when_read_then_as_the_source(engine: Engine, asked: ExportRequ
     assert latest_extracts(engine) == taken
     span = {"campaign_id": SHOWN_CAMPAIGN, "date_from": "2008-05-10", "date_to": "2008-05-20T12:00:00Z"}
     for dataset in NIGHTLY:
-        for filters in ({"campaign_id": SHOWN_CAMPAIGN}, span):
+        several = {"campaign_id": f"{SHOWN_CAMPAIGN},{LAST_CAMPAIGN}", "limit": "9000"}
+        for filters in ({"campaign_id": SHOWN_CAMPAIGN}, span, several):
             request = replace(asked, dataset=dataset, filters=filters, format="parquet")
             plan, _ = authorize_plan(engine, identify(engine, asked.requested_by), make_plan(engine, request))
             with read_source(engine, plan, attempt()) as rows:

@@ -1,12 +1,19 @@
 """From a request's texts to predicates: what is refused, what a range means, how values are quoted."""
 
+from dataclasses import replace
+from uuid import UUID
+
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
+from export_pipeline.cli.exports import parse_filters
 from export_pipeline.datasets.campaign_results import DATASET
-from export_pipeline.flow.query import select
-from export_pipeline.model.access import Scope
+from export_pipeline.embedded.sample import sample_id
+from export_pipeline.flow.query import parse_list, select
+from export_pipeline.model.access import VISIBLE, Role, Scope, Sensitivity
 from export_pipeline.model.dataset import TEXT, Dataset, Filter
 from export_pipeline.model.errors import Rejected
 
@@ -63,6 +70,93 @@ def test_date_from_when_a_timestamp_has_no_zone_then_it_is_utc() -> None:
 )
 def test_period_when_a_range_is_asked_for_then_it_names_the_file(filters: dict[str, str], period: str) -> None:
     assert select(DATASET, {"campaign_id": CAMPAIGN, **filters}, ()).span.name == period
+
+
+OTHER = "7f1c1f6e-2d0a-5c0e-9a44-0f3f0f9f6a11"
+
+
+@pytest.mark.parametrize("text", [f"{CAMPAIGN},{OTHER}", f"{CAMPAIGN}, {OTHER}", f'"{CAMPAIGN}","{OTHER}",{CAMPAIGN}'])
+def test_list_when_given_then_any_of_its_values(text: str) -> None:
+    selection = select(DATASET, {"campaign_id": text}, ())
+    text = selection.reaching(Scope.ALL).rows().as_string()
+    assert text.endswith(f"WHERE (campaign.id IN ('{UUID(CAMPAIGN).hex}'::uuid, '{UUID(OTHER).hex}'::uuid))")
+    assert selection.described == {"campaign_id": f"{CAMPAIGN},{OTHER}"}
+
+
+def test_list_when_one_value_is_wrong_then_it_is_named() -> None:
+    with pytest.raises(Rejected, match="campaign_id='42' is not a UUID"):
+        select(DATASET, {"campaign_id": f"{CAMPAIGN},42"}, ())
+
+
+def test_list_when_a_value_holds_commas_and_quotes_then_quoted_as_in_csv() -> None:
+    assert parse_list('"Furniture, home","the ""best""",plain', "names") == ["Furniture, home", 'the "best"', "plain"]
+
+
+def test_campaigns_when_a_list_then_found_by_the_index(sample_url: str) -> None:
+    campaigns = ",".join(sample_id("campaign", month) for month in ("2010-10", "2010-11"))
+    rows = select(DATASET, {"campaign_id": campaigns}, ()).reaching(Scope.OWN, sample_id("user", "x")).rows()
+    with psycopg.connect(sample_url) as connection:
+        lines = connection.execute(sql.SQL("EXPLAIN SELECT 1 {}").format(rows)).fetchall()
+    plan = "\n".join(line[0] for line in lines)
+    assert "Index Cond: (campaign_id = campaign.id)" in plan and "calls_contact" in plan
+    assert "Seq Scan on contacts" not in plan and "Seq Scan on calls" not in plan
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"), [(Scope.OWN, "(campaign.owner_id) =  'me' AND "), (Scope.ALL, "WHERE (campaign.id IN")]
+)
+def test_scope_when_own_then_always_compared_with_the_owner(scope: Scope, expected: str) -> None:
+    text = select(DATASET, {"campaign_id": CAMPAIGN}, ()).reaching(scope, "me").rows().as_string()
+    assert expected.replace("  ", " ") in text
+    assert ("owner_id" in text) == (scope is Scope.OWN)
+
+
+def test_where_when_the_source_names_places_for_it_then_in_each_of_them() -> None:
+    source = "(SELECT 1 FROM a WHERE {where} UNION SELECT 2 FROM b WHERE {where} AND c <> '{}') AS t"
+    dataset = replace(DATASET, source=source)
+    text = select(dataset, {"campaign_id": CAMPAIGN, "limit": "7"}, ()).reaching(Scope.OWN, "me").rows().as_string()
+    assert text.count("((campaign.owner_id) = 'me' AND (campaign.id IN (") == 2
+    assert text.endswith("AND c <> '{}') AS t")
+
+
+def test_dataset_when_its_owner_cannot_be_told_then_it_cannot_be_declared() -> None:
+    with pytest.raises(ValueError, match="declare owner="):
+        replace(DATASET, owner=None)
+    with pytest.raises(ValueError, match="declare owner="):
+        replace(DATASET, owner=replace(DATASET.owner, column=""), filters=())
+
+
+def test_sensitivity_when_looked_up_then_every_role_and_secrets_for_nobody() -> None:
+    for scope in Scope:
+        assert set(VISIBLE[scope]) == set(Role)
+        assert all(Sensitivity.SECRET not in sees and Sensitivity.PUBLIC in sees for sees in VISIBLE[scope].values())
+    personal = {(s, r) for s in Scope for r in Role if Sensitivity.PERSONAL in VISIBLE[s][r]}
+    assert {
+        (Scope.ALL, Role.OPERATOR),
+        (Scope.ALL, Role.CAMPAIGN_MANAGER),
+        (Scope.ALL, Role.ANALYST),
+    } & personal == set()
+    assert (Scope.OWN, Role.OPERATOR) in personal and (Scope.ALL, Role.COMPLIANCE) in personal
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (("campaign_id=a", "campaign_id=b", "limit=3"), {"campaign_id": "a,b", "limit": "3"}),
+        (("campaign_id=a,b",), {"campaign_id": "a,b"}),
+        (('ids="x,y"', "ids=z"), {"ids": '"x,y",z'}),
+    ],
+)
+def test_filters_when_repeated_on_the_command_line_then_a_list(
+    pairs: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    assert parse_filters(pairs, DATASET) == expected
+
+
+def test_filters_when_repeated_and_one_value_only_then_refused() -> None:
+    for pairs, dataset in ((("limit=1", "limit=2"), DATASET), (("campaign_id=a", "campaign_id=b"), None)):
+        with pytest.raises(Rejected, match="is given twice"):
+            parse_filters(pairs, dataset)
 
 
 def test_columns_when_chosen_then_in_that_order() -> None:
