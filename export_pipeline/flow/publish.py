@@ -7,7 +7,6 @@ up and still runs cannot overwrite what a later one delivered.
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Mapping
 from datetime import UTC
 from importlib.metadata import version
@@ -19,7 +18,6 @@ from export_pipeline.model.destination import Destination
 from export_pipeline.model.job import ExportFile, ExportJob, Outcome
 
 MANIFEST = "manifest.json"
-_PLAIN_NAME = re.compile(r"^\w+$")
 _PARTS_NAMED = ("dagster", "polars", "adbc-driver-postgresql")
 
 
@@ -27,9 +25,7 @@ def attempt_prefix(s3_prefix: str, job: ExportJob) -> str:
     """The folder of an attempt's files, ending in `/`. The day is that of the request, in UTC."""
     day = job.created_at.astimezone(UTC)
     start = f"{s3_prefix.strip('/')}/" if s3_prefix.strip("/") else ""
-    # A list of datasets would make a poor folder.
-    name = job.request.dataset if _PLAIN_NAME.match(job.request.dataset) else "package"
-    return f"{start}{name}/{day:%Y/%m/%d}/{job.id}/{job.attempt}/"
+    return f"{start}{job.request.label}/{day:%Y/%m/%d}/{job.id}/{job.attempt}/"
 
 
 def file_name(job: ExportJob, order: Order) -> str:

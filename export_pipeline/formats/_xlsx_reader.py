@@ -69,9 +69,10 @@ def count(path: Path, columns: tuple[Column, ...], options: Any) -> int:
 
 def _rows(path: Path, names: list[str]) -> Iterator[list[str | None]]:
     with _opened(path) as book:
+        shared = _shared_strings(book)
         for sheet in _data_sheets(book, names):
             with book.open(sheet) as file:
-                yield from islice(_table(file, len(names)), 1, None)
+                yield from islice(_table(file, len(names), shared), 1, None)
 
 
 def _data_sheets(book: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
@@ -81,17 +82,18 @@ def _data_sheets(book: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
         targets = {item.get("Id"): item.get("Target", "") for item in ElementTree.parse(file).getroot()}  # noqa: S314
     with book.open("xl/workbook.xml") as file:
         sheets = ElementTree.parse(file).getroot().iter(f"{_MAIN}sheet")  # noqa: S314 — a file of ours
-        members = [targets[sheet.get(_RELATION)] for sheet in sheets]
+        shared = _shared_strings(book)
+    members = [targets[sheet.get(_RELATION)] for sheet in sheets]
     for member in members:
         name = member.lstrip("/") if member.startswith("/") else f"xl/{member}"
         if "worksheets/" not in name:
             continue
         with book.open(name) as file:
-            if next(_table(file, len(names)), None) == header:
+            if next(_table(file, len(names), shared), None) == header:
                 yield name
 
 
-def _table(sheet: IO[bytes], width: int) -> Iterator[list[str | None]]:
+def _table(sheet: IO[bytes], width: int, shared: list[str]) -> Iterator[list[str | None]]:
     """The sheet's rows, as `held` tells cells."""
     root = None
     for event, element in ElementTree.iterparse(sheet, ("start", "end")):  # noqa: S314 — a file of ours
@@ -102,7 +104,7 @@ def _table(sheet: IO[bytes], width: int) -> Iterator[list[str | None]]:
             for cell in element:
                 place = _place(cell.get("r", ""))
                 if place < width:
-                    row[place] = _cell(cell)
+                    row[place] = _cell(cell, shared)
             yield row
             element.clear()
             for part in root:
@@ -111,15 +113,28 @@ def _table(sheet: IO[bytes], width: int) -> Iterator[list[str | None]]:
                     part.clear()
 
 
-def _cell(cell: ElementTree.Element) -> str | None:
+def _cell(cell: ElementTree.Element, shared: list[str]) -> str | None:
     kind = cell.get("t", "n")
     if kind == "inlineStr":
-        text = "".join(cell.itertext())
-        return _told(_SPELLED.sub(lambda found: chr(int(found[1], 16)), text))
+        return _told(_text(cell))
     value = cell.findtext(f"{_MAIN}v")
     if value is None:
         return None
+    if kind == "s":
+        return _told(shared[int(value)])
     return _told(value == "1") if kind == "b" else _told(float(value)) if kind == "n" else _told(value)
+
+
+def _text(element: ElementTree.Element) -> str:
+    return _SPELLED.sub(lambda found: chr(int(found[1], 16)), "".join(element.itertext()))
+
+
+def _shared_strings(book: zipfile.ZipFile) -> list[str]:
+    """The texts that cells only refer to: headers and what stands on the other sheets, so few."""
+    if "xl/sharedStrings.xml" not in book.namelist():
+        return []
+    with book.open("xl/sharedStrings.xml") as file:
+        return [_text(item) for item in ElementTree.parse(file).getroot()]  # noqa: S314 — a file of ours
 
 
 def _told(cell: Any) -> str | None:

@@ -1,5 +1,6 @@
 """An export: what was asked for, where it stands, and which moves are allowed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,6 +8,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from export_pipeline.model.verification import Certificate, Verification, Verify
+
+_PLAIN_NAME = re.compile(r"^\w+$")
 
 
 class Status(StrEnum):
@@ -56,6 +59,12 @@ class ExportRequest:
     not_before: datetime | None = None
     recurring: bool = False
     verify: Verify | None = None
+
+    @property
+    def label(self) -> str:
+        """What folders and assets are called after: the dataset's or the ready-made package's name; for a list of
+        datasets `package`."""
+        return self.dataset if _PLAIN_NAME.match(self.dataset) else "package"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import dagster as dg
 from export_pipeline.embedded.sample import LAST_CAMPAIGN
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
-from export_pipeline.model.format import Format
 from export_pipeline.orchestration.campaigns import campaign_completed_sensor
 from export_pipeline.orchestration.exports import build_export_job
 from export_pipeline.orchestration.nightly import build_nightly_exports, extract_job, extract_schedule, extracts
@@ -15,7 +14,7 @@ from export_pipeline.orchestration.resource import ServicesResource
 from export_pipeline.orchestration.retention import retention_job, retention_schedule
 from export_pipeline.orchestration.upkeep import export_cancel_sensor, export_failure_sensor, sweep_sensor
 from export_pipeline.registry import load_parts
-from export_pipeline.services import load_datasets
+from export_pipeline.services import load_datasets, load_formats, load_packages
 from export_pipeline.settings import load_settings
 
 #: What the launchpad is filled in with: a campaign of the sample data, asked for by its owner.
@@ -28,15 +27,18 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
     datasets = load_datasets(load_settings(DATABASE_URL="postgresql://unused"))
     export_job = build_export_job(
         EXAMPLE,
-        sorted(datasets),
-        sorted(load_parts("export_pipeline.formats", "FORMAT", Format)),
+        sorted({*datasets, *load_packages()}),
+        sorted(load_formats()),
         sorted(load_parts("export_pipeline.destinations", "DESTINATION", DestinationType)),
     )
+    packages = {package.name: package.description for package in load_packages().values()}
+    packages["package"] = "Packages of datasets that somebody chose."
     return dg.Definitions(
         assets=[
             extracts,
             *build_nightly_exports(datasets),
             *(_export_asset(dataset) for dataset in datasets.values()),
+            *(_package_asset(name, text) for name, text in packages.items()),
         ],
         jobs=[export_job, extract_job, retention_job],
         schedules=[extract_schedule, retention_schedule],
@@ -60,4 +62,10 @@ def _export_asset(dataset: Dataset) -> dg.AssetSpec:
         description=described(dataset),
         kinds={"postgres", "s3"},
         metadata={"dagster/column_schema": table_schema(dataset.columns)},
+    )
+
+
+def _package_asset(name: str, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key=export_asset_key(name), group_name="exports", description=description, kinds={"postgres", "s3"}
     )

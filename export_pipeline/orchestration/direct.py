@@ -22,7 +22,7 @@ def report_materialization(job: ExportJob) -> None:
     """Files the event in the instance that DAGSTER_HOME names, else in the one of the state folder. The export is
     delivered by then: where Dagster's storage cannot take the event, that is logged and no error."""
     event = dg.AssetMaterialization(
-        asset_key=export_asset_key(job.request.dataset),
+        asset_key=export_asset_key(job.request.label),
         description=f"{job.rows or 0:,} rows as {job.request.format}, outside Dagster",
         metadata=job_metadata(job),
         tags={"export/id": job.id},

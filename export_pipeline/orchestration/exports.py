@@ -7,7 +7,7 @@ from pydantic import Field, create_model
 
 from export_pipeline.flow.dates import DATE_FROM, DATE_TO
 from export_pipeline.flow.export import run_export
-from export_pipeline.flow.plan import make_plan
+from export_pipeline.flow.order import make_order
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.errors import NotFound, Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
@@ -32,6 +32,9 @@ class ExportConfig(dg.Config):
     """What is asked for. The defaults are an example that runs on the sample data."""
 
     dataset: str = Field(default="campaign_results", description="What to export: see `export-pipeline datasets`.")
+    also: list[str] = Field(
+        default=[], description="Further datasets, for a package (format zip) or a workbook (xlsx) of several."
+    )
     campaign_id: str = Field(default="", description="The campaign; empty for a dataset that has none.")
     date_from: str = Field(default="", description="From this day or moment on (ISO 8601); empty: from the beginning.")
     date_to: str = Field(
@@ -52,7 +55,7 @@ class ExportConfig(dg.Config):
         """The request that it stands for."""
         named = {"campaign_id": self.campaign_id, DATE_FROM: self.date_from, DATE_TO: self.date_to}
         return ExportRequest(
-            dataset=self.dataset,
+            dataset=",".join((self.dataset, *self.also)),
             requested_by=self.requested_by,
             filters=self.filters | {name: value for name, value in named.items() if value},
             columns=tuple(self.columns),
@@ -66,8 +69,10 @@ class ExportConfig(dg.Config):
 def config_of(job: ExportJob) -> dict[str, Any]:
     """The run config that runs a filed request."""
     request = job.request
+    # For whoever looks at the run; a package's formats are in the row.
+    first, *others = [name.partition(":")[0] for name in request.dataset.split(",")]
     return ExportConfig(
-        dataset=request.dataset, format=request.format, destination=request.destination, export_id=job.id
+        dataset=first, also=others, format=request.format, destination=request.destination, export_id=job.id
     ).model_dump()
 
 
@@ -146,7 +151,7 @@ def _filed(context: dg.OpExecutionContext, engine: "Engine", config: ExportConfi
 
 def _file(context: dg.OpExecutionContext, engine: "Engine", request: ExportRequest) -> ExportJob:
     """The launchpad's request as a row, claimed by this run in the same transaction, so that no sensor starts it."""
-    make_plan(engine, request)  # what is wrong in itself is said before any query
+    make_order(engine, request)  # what is wrong in itself is said before any query
     job = file_request(engine, request, claim_as=context.run_id)
     context.instance.add_run_tags(context.run_id, {ID_TAG: job.id, OWNER_TAG: job.requester_id})
     return job

@@ -92,7 +92,7 @@ def failure_of(error: Transient, job: ExportJob | None) -> Transient:
 def materialization(engine: Engine, job: ExportJob, *, link: bool) -> dg.AssetMaterialization:
     """The event that an export was delivered; with `link` it carries one, which expires and is audited."""
     return dg.AssetMaterialization(
-        asset_key=export_asset_key(job.request.dataset),
+        asset_key=export_asset_key(job.request.label),
         description=f"{job.rows or 0:,} rows as {job.request.format}",
         metadata={**job_metadata(job), **(_link(engine, job) if link else {}), **_schema(engine, job)},
         tags={"export/id": job.id},
@@ -151,7 +151,9 @@ def _schema(engine: Engine, job: ExportJob) -> Mapping[str, dg.TableSchema]:
         made = read_manifest(engine.destination(job.request.destination), job)
     except ExportError:
         return {}
-    chosen = [dataset.column(column["name"]) for column in made["columns"]] if dataset else []
+    if dataset is None:
+        return {}  # of a package each dataset has its own
+    chosen = [dataset.column(column["name"]) for column in made["columns"]]
     return {"dagster/column_schema": table_schema(tuple(column for column in chosen if column))}
 
 

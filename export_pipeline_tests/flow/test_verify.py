@@ -9,7 +9,6 @@ from typing import Any, BinaryIO
 import polars as pl
 import pytest
 
-from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.manage import issue_link, verify_export
@@ -33,8 +32,12 @@ SCHEMA = pl.Schema({"text": pl.String, "whole": pl.Int64, "exact": pl.Decimal(38
 ROWS = [("a", 2**63 - 1, "99999999999999999999999999999999999.999", 0.1), ("b", None, "-1.5", float("nan"))] * 3
 
 
+def no_password(name: str) -> bytes | None:
+    return None
+
+
 def proof(rows: list[tuple[Any, ...]], batch: int = 100) -> Certificate:
-    found = Proof(COLUMNS)
+    found = Proof(COLUMNS, Verify.FULL)
     for start in range(0, len(rows), batch):
         texts = pl.DataFrame(rows[start : start + batch], schema=SCHEMA | {"exact": pl.String}, orient="row")
         found.add(texts.cast({"exact": pl.Decimal(38, 3)}))
@@ -88,6 +91,9 @@ def done(engine: Engine, asked: ExportRequest, **changes: Any) -> ExportJob:
         ("json", None, Verification.PASSED),
         ("parquet", None, Verification.PASSED),
         ("avro", None, Verification.PASSED),
+        ("xlsx", None, Verification.SAMPLED),
+        ("xlsx", Verify.FULL, Verification.PASSED),
+        ("pdf", None, Verification.OFF),
     ],
 )
 def test_export_when_delivered_then_its_row_says_what_was_proven(
@@ -95,7 +101,11 @@ def test_export_when_delivered_then_its_row_says_what_was_proven(
 ) -> None:
     job = done(engine, asked, format=form, verify=verify)
     assert job.verification is proven
-    assert verify_export(engine, asked.requested_by, job.id) == (job.rows, Verification.PASSED)
+    if proven is Verification.OFF:
+        with pytest.raises(Rejected, match="nothing to compare it with"):
+            verify_export(engine, asked.requested_by, job.id)
+    else:
+        assert verify_export(engine, asked.requested_by, job.id) == (job.rows, proven)
     assert engine.jobs.existing(job.id).request.verify is verify
 
 
@@ -152,15 +162,14 @@ def test_copy_when_verified_with_its_manifest_then_proven_without_anything_else(
     delivered: Path, engine: Engine
 ) -> None:
     manifest = delivered.with_name("manifest.json")
-    attempt = Attempt("verify", 1)
     assert delivered.name.endswith(".csv.zst")
-    rows, proven = verify_copy(delivered, manifest, engine.formats, None, attempt)
+    rows, proven = verify_copy(delivered, manifest, engine.formats, password=no_password)
     assert (rows, proven) == (json.loads(manifest.read_text())["rows"], Verification.PASSED)
-    _, proven = verify_copy(delivered, manifest, engine.formats, Verify.SAMPLE, attempt)
+    _, proven = verify_copy(delivered, manifest, engine.formats, password=no_password, extent=Verify.SAMPLE)
     assert proven is Verification.SAMPLED
     delivered.write_bytes(delivered.read_bytes()[:-1])
     with pytest.raises(Unproven, match="not the file that was delivered"):
-        verify_copy(delivered, manifest, engine.formats, None, attempt)
+        verify_copy(delivered, manifest, engine.formats, password=no_password)
 
 
 def test_copy_when_its_manifest_is_changed_then_not_proven(delivered: Path, engine: Engine) -> None:
@@ -169,7 +178,7 @@ def test_copy_when_its_manifest_is_changed_then_not_proven(delivered: Path, engi
     document["files"][0]["certificate"]["nulls"]["phone"] += 1
     manifest.write_text(json.dumps(document))
     with pytest.raises(Unproven, match="phone was null in 1 rows and is in 0"):
-        verify_copy(delivered, manifest, engine.formats, None, Attempt("verify", 1))
+        verify_copy(delivered, manifest, engine.formats, password=no_password)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": 5}'])
@@ -177,4 +186,4 @@ def test_copy_when_there_is_no_manifest_then_says_so(delivered: Path, engine: En
     manifest = delivered.with_name("other.json")
     manifest.write_text(content)
     with pytest.raises(Rejected, match="is no manifest"):
-        verify_copy(delivered, manifest, engine.formats, None, Attempt("verify", 1))
+        verify_copy(delivered, manifest, engine.formats, password=no_password)

@@ -196,6 +196,7 @@ def test_launchpad_when_opened_then_is_filled_in_and_its_launch_delivers_a_file(
     form = yaml.safe_load(found["runConfigSchemaOrError"]["rootDefaultYaml"])
     assert form == {
         "dataset": "campaign_results",
+        "also": [],
         "campaign_id": LAST_CAMPAIGN,
         "date_from": "",
         "date_to": "",
