@@ -23,6 +23,7 @@ from export_pipeline.model.access import VISIBLE, Role, Scope
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
+from export_pipeline.model.package import Member, Package
 from export_pipeline.registry import load_parts
 from export_pipeline.settings import Settings
 
@@ -60,7 +61,21 @@ def datasets_page() -> str:
         "quotes), or are given several times on the command line. Columns that a role may not see are left out of its "
         "files, which the manifest tells; asking for one by name, or filtering by one, is refused.",
         _table(("Dataset", "What it holds", "Who may have it"), rows),
+        "## Packages",
+        "Several datasets in one file: see [Packages, parts and proofs](packages.md). These are ready-made, and are "
+        "asked for by their name with `--format zip`:",
+        _table(
+            ("Package", "What it holds", "Datasets and formats"),
+            [
+                (f"`{name}`", package.description, ", ".join(_member(item) for item in package.members))
+                for name, package in load_parts("export_pipeline.packages", "PACKAGE", Package).items()
+            ],
+        ),
     )
+
+
+def _member(item: Member) -> str:
+    return f"`{item.dataset}` as {' and '.join(item.formats) or 'asked for'}"
 
 
 def dataset_page(dataset: Dataset) -> str:

@@ -8,7 +8,9 @@ from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.query import LIMIT, filters_of
 from export_pipeline.model.access import Role
 from export_pipeline.model.dataset import Dataset, Filter
-from export_pipeline.services import load_datasets
+from export_pipeline.model.format import Format
+from export_pipeline.model.package import Package
+from export_pipeline.services import load_datasets, load_formats, load_packages
 from export_pipeline.settings import Settings, load_settings
 
 
@@ -16,11 +18,20 @@ from export_pipeline.settings import Settings, load_settings
 @click.argument("name", required=False)
 @json_option
 def datasets(name: str | None, as_json: bool) -> None:
-    """List the datasets, or show one: its columns, its filters, and who may have it."""
+    """List the datasets and packages, or show one dataset: its columns, its filters, and who may have it."""
     found = load_datasets(_settings())
     chosen = found if name is None else {name: found[name]} if name in found else {}
+    packages = [] if name else list(load_packages().values())
     if as_json:
-        print_json({"datasets": [_document(dataset) for dataset in chosen.values()]})
+        print_json(
+            {
+                "datasets": [_document(dataset) for dataset in chosen.values()],
+                "packages": [
+                    {"name": item.name, "title": item.title, "description": item.description, "members": _members(item)}
+                    for item in packages
+                ],
+            }
+        )
         return
     if not chosen:
         raise click.UsageError(f"there is no dataset {name!r}; there are: {', '.join(found)}")
@@ -28,6 +39,10 @@ def datasets(name: str | None, as_json: bool) -> None:
         print_rows(
             ("dataset", "title", "columns", "who"),
             ((item.name, item.title, len(item.columns), _access(item)) for item in found.values()),
+        )
+        console.print()
+        print_rows(
+            ("package", "title", "what is in it"), ((item.name, item.title, _members(item)) for item in packages)
         )
         return
     dataset = found[name]
@@ -45,7 +60,47 @@ def datasets(name: str | None, as_json: bool) -> None:
     print_rows(("filter", "type", "required", "description"), filters)
 
 
-COMMANDS = (datasets,)
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def formats(name: str | None, as_json: bool) -> None:
+    """List the formats, or show one: its options, and what they default to."""
+    found = load_formats()
+    if name is not None and name not in found:
+        raise click.UsageError(f"there is no format {name!r}; there are: {', '.join(found)}")
+    chosen = list(found.values()) if name is None else [found[name]]
+    if as_json:
+        print_json({"formats": [_format_document(form) for form in chosen]})
+    elif name is None:
+        print_rows(("format", "title", "description"), ((item.name, item.title, item.description) for item in chosen))
+    else:
+        console.print(f"[bold]{chosen[0].title}[/bold]\n{chosen[0].description}\n")
+        print_rows(
+            ("option", "default", "description"),
+            (
+                (option, field.default, field.description or "")
+                for option, field in chosen[0].options.model_fields.items()
+            ),
+        )
+
+
+COMMANDS = (datasets, formats)
+
+
+def _members(package: Package) -> str:
+    """As somebody would ask for its datasets one by one."""
+    return ",".join(":".join((item.dataset, "+".join(item.formats))).rstrip(":") for item in package.members)
+
+
+def _format_document(form: Format) -> dict[str, object]:
+    return {
+        "name": form.name,
+        "title": form.title,
+        "description": form.description,
+        "extension": form.extension,
+        "media_type": form.media_type,
+        "options": form.options.model_json_schema()["properties"],
+    }
 
 
 def type_of(item: Filter) -> str:

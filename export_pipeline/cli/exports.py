@@ -84,7 +84,11 @@ def export(  # noqa: PLR0917 — click passes them by name
     email: str,
     as_json: bool,
 ) -> None:
-    """Export DATASET, and wait for the file."""
+    """Export DATASET, and wait for the file.
+
+    Several datasets go into one package or workbook: `contacts,calls --format zip`, each perhaps with its formats as in
+    `contacts:csv+parquet`; or name a ready-made package. See `datasets`.
+    """
     if direct and (no_wait or at):
         raise Rejected("--direct runs the export now and in this process: it goes with neither --no-wait nor --at")
     request = ExportRequest(

@@ -6,7 +6,7 @@ from functools import partial
 from export_pipeline.flow.authorize import Grant, authorize_role, authorize_selection, identify
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order, members_of
-from export_pipeline.flow.plan import Order
+from export_pipeline.flow.plan import Order, Plan
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.model.access import Principal
 from export_pipeline.model.errors import Forbidden, Rejected
@@ -44,9 +44,14 @@ def file_request(
 def authorize_order(engine: Engine, principal: Principal, order: Order) -> tuple[Order, list[Grant]]:
     """The order narrowed to what the principal may have now, and the grant of each plan; asked when it is filed and
     again when it runs. Raises Forbidden, NotFound."""
-    grants = [authorize_selection(engine, principal, plan.selection) for plan in order.plans]
-    plans = [replace(plan, selection=grant.selection) for plan, grant in zip(order.plans, grants, strict=True)]
-    return replace(order, plans=tuple(plans)), grants
+    granted = [authorize_plan(engine, principal, plan) for plan in order.plans]
+    return replace(order, plans=tuple(plan for plan, _ in granted)), [grant for _, grant in granted]
+
+
+def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[Plan, Grant]:
+    """One plan of an order; see there."""
+    grant = authorize_selection(engine, principal, plan.selection)
+    return replace(plan, selection=grant.selection), grant
 
 
 def reauthorize(engine: Engine, job: ExportJob, order: Order, service: Principal | None) -> Order:

@@ -12,9 +12,7 @@ from pydantic import SecretStr
 
 from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, USERS, sample_id
-from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import read_source
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.query import Selection, filters_of
 from export_pipeline.flow.request import authorize_plan
@@ -27,7 +25,7 @@ from export_pipeline.model.format import polars_type
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.registry import load_parts
 from export_pipeline_tests.conftest import fresh_database
-from export_pipeline_tests.datasets.reading import ADMIN, ANALYST, MANAGER, MANAGER2, ask, authorized, read
+from export_pipeline_tests.datasets.reading import ADMIN, ANALYST, MANAGER, MANAGER2, ask, authorized, read, read_source
 
 DATASETS = load_parts("export_pipeline.datasets", "DATASET", Dataset)
 FILTERS = [(name, item) for name, dataset in DATASETS.items() for item in filters_of(dataset)]
@@ -312,7 +310,7 @@ def test_filters_when_they_name_what_is_somebody_elses_then_no_row_of_it(
                 assert read(sample_engine, name, filters, email=email).height == 0
         elif item.name == "ids" and not required(dataset):
             theirs = authorized(sample_engine, name, {"limit": "5"}, email=others)
-            with read_source(sample_engine, theirs, Attempt("theirs", 1)) as rows:
+            with read_source(sample_engine, theirs) as rows:
                 ids = pl.concat(list(rows.batches))["id"]
             assert len(ids) == 5
             assert read(sample_engine, name, {"ids": ",".join(ids)}, email=email).height == 0
@@ -350,7 +348,7 @@ def test_rows_when_nobody_was_authorized_then_none_can_be_read(sample_engine: En
     plan = make_plan(sample_engine, ExportRequest("leads", ADMIN))
     with (
         pytest.raises(Broken, match="before anybody was authorized"),
-        read_source(sample_engine, plan, Attempt("read", 1)),
+        read_source(sample_engine, plan),
     ):
         pass
 
@@ -371,7 +369,7 @@ def test_source_when_it_lacks_the_tables_then_told_which(
     with pytest.raises(Broken, match=r'relation "([\w.]+)" does not exist') as caught:
         plan = make_plan(engine, ExportRequest(name, ADMIN, required(DATASETS[name]), format="parquet"))
         plan, _ = authorize_plan(engine, admin, plan)
-        with read_source(engine, plan, Attempt("read", 1)):
+        with read_source(engine, plan):
             pass
     found = re.search(r'relation "([\w.]+)"', str(caught.value))
     assert found and found[1] in DATASETS[name].tables

@@ -1,6 +1,7 @@
 """What somebody gets of a dataset, without a file: authorized, planned and read as an export does it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import psycopg
 from export_pipeline.embedded.sample import USERS, sample_id
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import read_source
+from export_pipeline.flow.extract import Rows, open_source
 from export_pipeline.flow.plan import Plan, make_plan
 from export_pipeline.flow.request import authorize_plan
 from export_pipeline.model.access import Principal, Role
@@ -42,8 +43,15 @@ def authorized(
 def read(engine: Engine, dataset: str, filters: Mapping[str, str] | None = None, **asked: Any) -> pl.DataFrame:
     """The rows that the person gets."""
     plan = authorized(engine, dataset, filters, **asked)
-    with read_source(engine, plan, Attempt("read", 1)) as rows:
+    with read_source(engine, plan) as rows:
         return pl.concat([rows.schema.to_frame(), *rows.batches])
+
+
+@contextmanager
+def read_source(engine: Engine, plan: Plan) -> Iterator[Rows]:
+    """The plan's rows, as an export reads them."""
+    with open_source(engine, [plan], Attempt("read", 1)) as opened, opened.read(plan) as rows:
+        yield rows
 
 
 def ask(engine: Engine, query: str, *values: object) -> list[tuple[Any, ...]]:

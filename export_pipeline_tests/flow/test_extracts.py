@@ -12,8 +12,7 @@ from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.authorize import identify
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import read_source
-from export_pipeline.flow.extracts import TABLES, latest_extracts, old_extracts, read_extracts, take_extracts
+from export_pipeline.flow.extracts import TABLES, latest_extracts, old_extracts, open_extracts, take_extracts
 from export_pipeline.flow.manage import show_export
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.recurring import NIGHTLY, export_nightly
@@ -22,6 +21,7 @@ from export_pipeline.flow.retention import run_retention
 from export_pipeline.model.access import SERVICE
 from export_pipeline.model.errors import Broken, Forbidden
 from export_pipeline.model.job import ExportRequest, Status
+from export_pipeline_tests.datasets.reading import read_source
 
 
 def attempt() -> Attempt:
@@ -39,10 +39,10 @@ def test_extracts_when_read_then_as_the_source(engine: Engine, asked: ExportRequ
         for filters in ({"campaign_id": SHOWN_CAMPAIGN}, span, several):
             request = replace(asked, dataset=dataset, filters=filters, format="parquet")
             plan, _ = authorize_plan(engine, identify(engine, asked.requested_by), make_plan(engine, request))
-            with read_source(engine, plan, attempt()) as rows:
+            with read_source(engine, plan) as rows:
                 expected = pl.concat(rows.batches)
-            with read_extracts(engine, plan, attempt()) as rows:
-                assert rows.snapshot_at == taken.taken_at
+            with open_extracts(engine, [plan], attempt()) as opened, opened.read(plan) as rows:
+                assert opened.snapshot_at == taken.taken_at
                 got = pl.concat(rows.batches)
             assert expected.height > 1000
             assert_frame_equal(got, expected)
