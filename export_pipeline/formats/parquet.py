@@ -14,8 +14,9 @@ from pydantic import Field
 
 from export_pipeline import __version__
 from export_pipeline.formats import _duckdb
+from export_pipeline.formats._nested import nested
 from export_pipeline.formats._sink import RowCount, SinkTarget, surfacing
-from export_pipeline.model.dataset import Column
+from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import FileContext, Format, Options
 from export_pipeline.model.verification import Reader
@@ -43,10 +44,24 @@ class ParquetOptions(Options):
         description="Rows in a row group; a few are in memory at a time. Fewer where rows are wide (long texts).",
     )
 
+    nested: Literal["text", "struct"] = Field(
+        "text",
+        description="JSON columns as JSON text, or as structs and lists of what their values hold: a part that is of "
+        "several types stays JSON text, a number that may have a fraction is a 64-bit float. The rows are staged then.",
+    )
+
 
 def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: ParquetOptions) -> int:
     """Writes the frame as Parquet; see `Write`. Every value can be held. Raises Broken where the file's footer does not
     count the rows that went in."""
+    names = [column.name for column in context.columns if column.type.kind is Kind.JSON]
+    if options.nested == "struct" and names:
+        with nested(frame, names) as shaped:
+            return _write(shaped, target, context, options)
+    return _write(frame, target, context, options)
+
+
+def _write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: ParquetOptions) -> int:
     count, sink = RowCount(), _TailTarget(target)
     with surfacing(sink):
         count.put_into(frame).sink_parquet(
@@ -108,11 +123,31 @@ def read(path: Path, columns: tuple[Column, ...], options: ParquetOptions, limit
     """The file's rows. Raises Broken where a column is not there under its name and type."""
     types = {_duckdb.place(index): _duckdb.duckdb_type(column) for index, column in enumerate(columns)}
     values = sql.SQL(", ").join(
-        sql.SQL("{}::{} AS {}").format(sql.Identifier(column.name), sql.SQL(type_), sql.Identifier(place))
+        sql.SQL("{}::{} AS {}").format(_value(column, options), sql.SQL(type_), sql.Identifier(place))
         for column, (place, type_) in zip(columns, types.items(), strict=True)
     )
     source = sql.SQL("(SELECT {} FROM {})").format(values, _source(path))
     yield from _duckdb.read(lambda limits: source, columns, limit)
+
+
+def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: ParquetOptions) -> pl.DataFrame:
+    """Of a value that became a struct is compared whether there is one."""
+    import polars as pl
+
+    if options.nested == "text":
+        return batch
+    return batch.with_columns(
+        pl.when(pl.col(column.name).str.strip_chars() != "null").then(pl.lit("value")).alias(column.name)
+        for column in columns
+        if column.type.kind is Kind.JSON
+    )
+
+
+def _value(column: Column, options: ParquetOptions) -> sql.Composable:
+    name = sql.Identifier(column.name)
+    if options.nested == "struct" and column.type.kind is Kind.JSON:
+        return sql.SQL("(CASE WHEN {} IS NOT NULL THEN 'value' END)").format(name)
+    return name
 
 
 def count(path: Path, columns: tuple[Column, ...], options: ParquetOptions) -> int:
@@ -133,5 +168,5 @@ FORMAT = Format(
     options=ParquetOptions,
     write=write,
     for_people=lambda options: False,
-    reader=Reader(rows=read, count=count),
+    reader=Reader(rows=read, count=count, held=held),
 )

@@ -2,18 +2,23 @@
 
 import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from export_pipeline.formats.parquet import ParquetOptions
-from export_pipeline.model.dataset import INTEGER, Column
+from export_pipeline.model.dataset import INTEGER, JSON, Column
+from export_pipeline.model.errors import Rejected
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import COLUMNS
 
@@ -97,3 +102,64 @@ def test_compression_when_chosen_then_used(compression: str) -> None:
 def test_row_group_rows_when_out_of_bounds_then_refused() -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 1000"):
         ParquetOptions.model_validate({"row_group_rows": "1"})
+
+
+NESTED = (
+    '{"a": 1, "b": {"c": "x", "d": [1, 2.5]}, "mixed": 1, "none": null, "empty": {}}',
+    '{"b": {"c": null}, "mixed": "t", "list": [{"x": 1}, {"y": true}]}',
+    None,
+    "null",
+)
+
+
+def write_nested(texts: Sequence[str | None], **options: str) -> bytes:
+    columns = (Column("id", INTEGER, "", ""), Column("properties", JSON, "", ""))
+    return tables.write("parquet", list(enumerate(texts)), columns, **options)
+
+
+def test_json_when_nested_then_structs_and_lists_of_what_the_values_hold() -> None:
+    table = pyarrow.parquet.read_table(io.BytesIO(write_nested(NESTED * 3_000, nested="struct")))
+    assert table.num_rows == 12_000
+    assert table.column("properties").to_pylist()[:4] == [
+        {
+            "a": 1,
+            "b": {"c": "x", "d": [1.0, 2.5]},
+            "mixed": "1",
+            "none": None,
+            "empty": "{}",
+            "list": None,
+        },
+        {
+            "a": None,
+            "b": {"c": None, "d": None},
+            "mixed": '"t"',
+            "none": None,
+            "empty": None,
+            "list": [{"x": 1, "y": None}, {"x": None, "y": True}],
+        },
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize("texts", [["[1, 2]", "[]"], ['{"A": 1, "a": 2}'], ["5", '"x"'], [None], []], ids=str)
+def test_json_when_it_is_no_plain_object_then_written_all_the_same(texts: list[str | None]) -> None:
+    table = pyarrow.parquet.read_table(io.BytesIO(write_nested(texts, nested="struct")))
+    assert table.num_rows == len(texts)
+    if texts == ["[1, 2]", "[]"]:
+        assert table.column("properties").to_pylist() == [[1, 2], []]
+
+
+def test_json_when_it_is_not_valid_then_refused_by_name() -> None:
+    with pytest.raises(Rejected, match="properties holds a value that is no valid JSON"):
+        write_nested(['{"a": "\\ud800"}'], nested="struct")
+
+
+def test_json_when_nested_then_the_reader_agrees(tmp_path: Path) -> None:
+    columns = (Column("id", INTEGER, "", ""), Column("properties", JSON, "", ""))
+    path = tmp_path / "file.parquet"
+    path.write_bytes(write_nested(NESTED, nested="struct"))
+    reader, options = tables.FORMATS["parquet"].reader, ParquetOptions.model_validate({"nested": "struct"})
+    assert reader is not None and reader.held is not None
+    held = reader.held(tables.frame(list(enumerate(NESTED)), columns).collect(), columns, options)
+    assert_frame_equal(pl.concat(reader.rows(path, columns, options, None)), held)
