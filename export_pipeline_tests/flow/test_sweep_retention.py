@@ -41,7 +41,7 @@ def settings_by_name(engine: Engine) -> dict[str, str]:
     found = {}
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if value is not None:
+        if value is not None and value != field.default:
             found[str(field.alias)] = str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
     return found
 
