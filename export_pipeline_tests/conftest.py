@@ -25,6 +25,25 @@ from export_pipeline.settings import Settings, load_settings
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
 
+#: The files that take longest: begun first, so that the processes of the tests end together.
+_LONGEST = (
+    "orchestration/test_local.py",
+    "cli/test_commands.py",
+    "contracts/test_datasets.py",
+    "flow/test_cancel.py",
+    "flow/test_faults.py",
+    "ui/test_launch.py",
+    "packaging/test_wheel.py",
+    "contracts/test_destinations.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first."""
+    ranks = {name: rank for rank, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(ranks)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_from_outside() -> None:
     """Tests read their own settings, whatever is set where they run."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def place(column: int) -> str:
     return f"c{column}"
 
 
-def read(source: Source, columns: tuple[Column, ...], rows: int | None) -> Iterator[pl.DataFrame]:
+def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threads: int = 2) -> Iterator[pl.DataFrame]:
     """The rows of a table function's call, whose columns are named by place. Raises Broken where the file is damaged or
     holds something else."""
     import polars as pl
@@ -73,7 +73,7 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None) -> Itera
         limit = sql.SQL("") if rows is None else sql.SQL(" LIMIT {}").format(sql.Literal(max(rows - before, 0)))
         query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, source(limits), sql.Literal(before), limit)
         try:
-            with _connection(limits) as connection:
+            with _connection(limits, threads) as connection:
                 for batch in connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS):
                     frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
                     frame.columns = [column.name for column in columns]
@@ -108,12 +108,12 @@ def struct(values: Mapping[str, str]) -> sql.Composed:
 
 
 @contextmanager
-def _connection(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(limits: Limits, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     config: dict[str, Any] = {
         "memory_limit": limits.memory,
-        "threads": "2",
+        "threads": str(threads),
         "TimeZone": "UTC",
         "autoinstall_known_extensions": "false",
         "temp_directory": "",

@@ -127,7 +127,8 @@ def read(path: Path, columns: tuple[Column, ...], options: ParquetOptions, limit
         for column, (place, type_) in zip(columns, types.items(), strict=True)
     )
     source = sql.SQL("(SELECT {} FROM {})").format(values, _source(path))
-    yield from _duckdb.read(lambda limits: source, columns, limit)
+    # A second thread gains a quarter of the time, and takes 80 MB more.
+    yield from _duckdb.read(lambda limits: source, columns, limit, threads=1)
 
 
 def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: ParquetOptions) -> pl.DataFrame:

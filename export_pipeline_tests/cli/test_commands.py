@@ -12,6 +12,7 @@ import pytest
 
 from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, load_sample, sample_id
+from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.settings import Settings
 from export_pipeline_tests.conftest import fresh_database
 
@@ -32,7 +33,7 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(environment: dict[str, str]) -> Run:
+def run(environment: dict[str, str], settings: Settings) -> Run:
     """Runs the command, and checks that nothing secret is in what it prints."""
 
     def command(*arguments: str, **changes: str | None) -> "subprocess.CompletedProcess[str]":
@@ -48,7 +49,7 @@ def run(environment: dict[str, str]) -> Run:
             assert environment[name] not in done.stdout + done.stderr
         return done
 
-    assert command("migrate", "up").returncode == 0
+    migrate_up(settings.database_url)
     return command
 
 
@@ -251,3 +252,35 @@ def test_command_when_a_worker_was_given_up_in_a_library_then_its_own_exit_code(
     assert done.returncode == 2, done.stderr
     assert "there is no dataset 'nothing'" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_copy_when_verified_by_whoever_holds_it_then_told_and_no_database_is_needed(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "delivered"
+    options = ("--destination", "local", "--compression", "gzip", "--option", "max_file_rows=10000")
+    done = run(*EXPORT, *ADMIN, "--direct", "--json", *options, EXPORT_DIRECTORY=str(folder))
+    assert done.returncode == 0, done.stderr
+    found = document(done)
+    assert (found["verification"], len(found["links"])) == ("passed", 1)
+    (copy,) = folder.rglob("*_part-00001.csv.gz")
+    alone: dict[str, str | None] = {"DATABASE_URL": None, "S3_BUCKET_NAME": None}
+    told = run("verify", str(copy), "--json", **alone)
+    assert document(told) == {"target": str(copy), "rows": found["rows"], "verification": "passed"}
+    again = run("verify", found["id"], *ADMIN, EXPORT_DIRECTORY=str(folder))
+    assert (again.returncode, again.stdout) == (0, f"{found['id']}: {found['rows']:,} rows, passed\n")
+    copy.write_bytes(copy.read_bytes()[:-1])
+    broken = run("verify", str(copy), **alone)
+    assert broken.returncode == 5
+    assert "its SHA-256 differs" in broken.stderr
+    assert run("verify", "no-such-file.csv").returncode == 2
+
+
+def test_formats_when_listed_then_all_and_one_with_its_options(run: Run) -> None:
+    listed = document(run("formats", "--json"))["formats"]
+    assert {"avro", "csv", "json", "jsonl", "parquet", "pdf", "tsv", "xlsx", "zip"} == {item["name"] for item in listed}
+    shown = run("formats", "avro").stdout
+    assert "compression" in shown and "snappy" in shown
+    assert run("formats", "nothing").returncode == 2
+    packages = document(run("datasets", "--json"))["packages"]
+    assert [(item["name"], item["members"]) for item in packages] == [
+        ("comprehensive", "leads:csv+xlsx,lead_analytics:json")
+    ]
