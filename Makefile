@@ -39,7 +39,7 @@ up: .venv/runtime.stamp
 # A folder of the run's own: pytest's usual one is tidied up by whichever run comes next.
 test: check
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && trap 'exit 130' INT TERM && \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --basetemp="$$folder/pytest" --cov=export_pipeline $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --basetemp="$$folder/pytest" --cov=export_pipeline $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
