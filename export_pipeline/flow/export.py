@@ -17,7 +17,7 @@ from export_pipeline.flow.extract import open_source
 from export_pipeline.flow.extracts import open_extracts
 from export_pipeline.flow.order import closed, make_order
 from export_pipeline.flow.package import write_package
-from export_pipeline.flow.publish import attempt_prefix, document_of, file_name, manifest, publish_manifest
+from export_pipeline.flow.publish import attempt_prefix, discreet, document_of, file_name, manifest, publish_manifest
 from export_pipeline.flow.request import reauthorize
 from export_pipeline.flow.verify import Verifier, verify_delivered
 from export_pipeline.flow.write import context_of, write_files
@@ -108,7 +108,7 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
 
     attempt.enter(Phase.PUBLISHING)
     engine.jobs.publish(job.id, job.attempt, outcome)
-    publish_manifest(destination, prefix, document_of(manifest(job, order, outcome)))
+    publish_manifest(destination, prefix, document_of(discreet(manifest(job, order, outcome))))
     return outcome
 
 

@@ -5,7 +5,7 @@ A package is asked for by the datasets' names with commas between them, each per
 `calls.status=completed` is for one alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from psycopg import sql
 
 from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.plan import Order, make_plan, parse_options
+from export_pipeline.flow.plan import Order, Plan, make_plan, parse_options
 from export_pipeline.flow.query import LIMIT, Selection, filters_of
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import Rejected
@@ -21,6 +21,8 @@ from export_pipeline.model.format import Format
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.model.package import Member
 
+#: The filter whose values mean something else for each dataset.
+_IDS = "ids"
 #: Formats of a package's files that take the package's profile.
 _PROFILED = ("csv", "tsv")
 
@@ -50,6 +52,8 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
     # Within the order all plans are counted from one moment.
     moment = at or datetime.now(UTC)
     plans = tuple(make_plan(engine, _part(engine, request, member, name, form), moment) for member, name in parts)
+    if form.archiver is None:
+        _refuse_same_columns(plans)
     return Order(request, plans, form, options)
 
 
@@ -112,6 +116,10 @@ def _known(dataset: Dataset) -> set[str]:
 def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) -> None:
     """Raises Rejected for what has no meaning for several datasets, or for none of these."""
     names = [dataset.name for dataset in datasets]
+    if len(datasets) == 1:
+        return
+    if _IDS in request.filters:
+        raise Rejected(f"ids are those of one dataset: say of which, as in {names[0]}.{_IDS}")
     if LIMIT in request.filters or any(name.endswith(f".{LIMIT}") for name in request.filters):
         raise Rejected("limit goes with one dataset: in a package it would leave rows whose references are missing")
     known: set[str] = set().union(*(_known(dataset) for dataset in datasets))
@@ -125,34 +133,69 @@ def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) 
             )
 
 
+def _refuse_same_columns(plans: Sequence[Plan]) -> None:
+    """Sheets are told apart by their headers when the workbook is read back."""
+    headers: dict[tuple[str, ...], str] = {}
+    for plan in plans:
+        name = plan.selection.dataset.name
+        other = headers.setdefault(tuple(column.name for column in plan.columns), name)
+        if other != name:
+            raise Rejected(
+                f"{other} and {name} would have the same columns in one workbook; take --format zip for them"
+            )
+
+
 def _check_password(engine: Engine, name: str) -> None:
     if engine.settings.zip_password(name) is None:
-        known: Iterable[str] = sorted(engine.settings.zip_passwords)
+        # Without the value: somebody may have put a password there.
         raise Rejected(
-            f"password={name!r} is not the name of a password in EXPORT_ZIP_PASSWORDS; there are: "
-            f"{', '.join(known) or 'none'}"
+            "the option password takes the name of a password in EXPORT_ZIP_PASSWORDS, never a password itself; there "
+            "is none of that name"
         )
 
 
 def closed(order: Order) -> Order:
-    """The order of somebody who was authorized, where each dataset also has the rows that the others refer to: no call
-    without its contact, though the range of dates has the one and not the other."""
-    plans = {plan.selection.dataset.name: plan for plan in order.plans}
-    selections: dict[str, Selection] = {}
+    """The order of somebody who was authorized, with every reference between its datasets closed: no call without its
+    contact. A filter of what is referred to narrows what refers to it, too; a range of dates does not, so what it would
+    leave out there comes in."""
+    selections = {plan.selection.dataset.name: plan.selection for plan in order.plans}
+    bases: dict[str, Selection] = {}
+    whole: dict[str, Selection] = {}
 
-    def close(name: str) -> Selection:
-        if name not in selections:
-            selection = plans[name].selection
-            queries = [
-                sql.SQL("SELECT {} {}").format(sql.SQL(other.selection.dataset.references[name]), close(child).rows())
-                for child, other in plans.items()
-                if name in other.selection.dataset.references
+    def base(name: str) -> Selection:
+        """The dataset's rows of all times."""
+        if name not in bases:
+            selection = selections[name]
+            within = [
+                (expression, _query(base(other), selections[other].dataset.key))
+                for other, expression in selection.dataset.references.items()
+                if other in selections and _narrows(other, selection)
             ]
-            # Without filters of its own it has all rows anyway.
-            narrowed = bool(selection.predicates)
-            selections[name] = replace(selection, referenced=tuple(queries)) if narrowed else selection
-        return selections[name]
+            bases[name] = replace(selection, dated=(), within=tuple(within))
+        return bases[name]
+
+    def _narrows(other: str, selection: Selection) -> bool:
+        # A filter that both have, such as the campaign, need not be applied twice.
+        own = base(other)
+        return bool(own.within) or not own.values.items() <= selection.values.items() or bool(own.dataset.where)
+
+    def all_of(name: str) -> Selection:
+        if name not in whole:
+            children = [item for item, other in selections.items() if name in other.dataset.references]
+            queries = [_query(all_of(child), selections[child].dataset.references[name]) for child in children]
+            whole[name] = replace(base(name), dated=selections[name].dated, referenced=tuple(queries))
+        return whole[name]
 
     return replace(
-        order, plans=tuple(replace(plan, selection=close(plan.selection.dataset.name)) for plan in order.plans)
+        order,
+        plans=tuple(replace(plan, selection=_as(plan, all_of(plan.selection.dataset.name))) for plan in order.plans),
     )
+
+
+def _as(plan: Plan, selection: Selection) -> Selection:
+    """The plan's own columns of the dataset's rows."""
+    return replace(selection, columns=plan.selection.columns, left_out=plan.selection.left_out)
+
+
+def _query(selection: Selection, expression: str) -> sql.Composed:
+    return sql.SQL("SELECT {} {}").format(sql.SQL(expression), selection.rows())

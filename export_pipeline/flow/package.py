@@ -7,7 +7,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.compress import compression_of
@@ -88,7 +88,7 @@ def _write_archive(  # noqa: PLR0917
             )
         outcome = Outcome(files=tuple(members), snapshot_at=opened.snapshot_at)
         for text, contents in (
-            (MANIFEST, document_of(manifest(job, order, outcome))),
+            (MANIFEST, document_of(_inner(manifest(job, order, outcome)))),
             (README, readme(job, order, outcome).encode()),
         ):
             with archive.file(text, compress=True) as target:
@@ -128,6 +128,11 @@ def _write_workbook(  # noqa: PLR0917
     )
 
 
+def _inner(document: dict[str, Any]) -> dict[str, Any]:
+    """The manifest for inside: what reading back proves comes after it."""
+    return {name: value for name, value in document.items() if name != "verification"}
+
+
 def readme(job: ExportJob, order: Order, outcome: Outcome) -> str:
     """What each file and column of a package is, for a person who has never heard of it."""
     lines = [
@@ -143,6 +148,8 @@ def readme(job: ExportJob, order: Order, outcome: Outcome) -> str:
         lines += [f"{file.rows:,} rows, {plan.format.title}."]
         if selection.described:
             lines += ["Only: " + "; ".join(f"{name} = {value}" for name, value in selection.described.items())]
+        if selection.dated and selection.referenced:
+            lines += ["And, of whatever date, what the other files refer to."]
         if selection.left_out:
             lines += [
                 "Left out, as not for the role that asked: " + ", ".join(item.name for item in selection.left_out)

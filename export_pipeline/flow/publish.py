@@ -66,6 +66,15 @@ def manifest(job: ExportJob, order: Order, outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def discreet(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest for beside an encrypted package: without what tells of its contents, which the one inside holds."""
+    if not document["options"].get("password"):
+        return dict(document)
+    files = [{name: value for name, value in file.items() if name != "members"} for file in document["files"]]
+    parts = [{name: value for name, value in part.items() if name != "filters"} for part in document["datasets"]]
+    return {**document, "files": files, "datasets": parts}
+
+
 def part_of(plan: Plan) -> dict[str, Any]:
     """What a manifest says about one dataset."""
     selection = plan.selection
@@ -75,6 +84,7 @@ def part_of(plan: Plan) -> dict[str, Any]:
         "format": plan.format.name,
         "options": plan.options.model_dump(mode="json"),
         "filters": dict(selection.described),
+        "with_referenced": bool(selection.dated and selection.referenced),
         "scope": selection.scope,
         "columns": [
             {

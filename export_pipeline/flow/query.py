@@ -34,8 +34,8 @@ class Selection:
     """What a request selects, checked: which columns, and which rows by which predicates.
 
     `scope` says whose rows, those of `owner_id` or everybody's: it is None as long as nobody has been authorized, and
-    then there are no rows to be had. Rows whose key is in one of `referenced` (queries) are selected, too, whatever the
-    filters say.
+    then there are no rows to be had. In a package, `within` are expressions with the queries that they must be in the
+    result of, and rows whose key is in one of `referenced` (queries) are selected whatever the range of dates says.
     """
 
     dataset: Dataset
@@ -44,10 +44,12 @@ class Selection:
     values: Mapping[str, object]
     span: Span
     predicates: tuple[sql.Composable, ...]
+    dated: tuple[sql.Composable, ...] = ()
     limit: int | None = None
     scope: Scope | None = None
     owner_id: str = ""
     left_out: tuple[Column, ...] = ()
+    within: tuple[tuple[str, sql.Composable], ...] = ()
     referenced: tuple[sql.Composable, ...] = ()
 
     @property
@@ -95,12 +97,18 @@ class Selection:
         # Without a column the required filter names something owned, and its owner has been compared.
         if self.scope is Scope.OWN and column:
             own = (sql.SQL("({}) = {}").format(sql.SQL(column), sql.Literal(self.owner_id)),)
-        if not self.referenced:
-            return sql.SQL(" AND ").join((*own, *self.predicates) or (sql.SQL("true"),))
+        places = [sql.SQL("({}) IN ({})").format(sql.SQL(expression), query) for expression, query in self.within]
+        parts = (*own, *self.predicates, *places, *self._when())
+        return sql.SQL(" AND ").join(parts or (sql.SQL("true"),))
+
+    def _when(self) -> tuple[sql.Composable, ...]:
+        """The range of dates, which what other datasets refer to is exempt from."""
+        if not self.dated or not self.referenced:
+            return self.dated
         key = sql.SQL(self.dataset.key)
-        ways = [sql.SQL("({})").format(sql.SQL(" AND ").join(self.predicates or (sql.SQL("true"),)))]
+        ways = [sql.SQL("({})").format(sql.SQL(" AND ").join(self.dated))]
         ways += [sql.SQL("({}) IN ({})").format(key, query) for query in self.referenced]
-        return sql.SQL(" AND ").join((*own, sql.SQL("({})").format(sql.SQL(" OR ").join(ways))))
+        return (sql.SQL("({})").format(sql.SQL(" OR ").join(ways)),)
 
 
 def select(
@@ -120,10 +128,11 @@ def select(
     span = parse_span(filters, at or datetime.now(UTC))
     predicates = [_predicate(declared[name], value) for name, value in values.items()]
     when = sql.SQL(dataset.date_column or "NULL")
+    dated = []
     if span.starts is not None:
-        predicates.append(sql.SQL("({}) >= {}").format(when, sql.Literal(span.starts)))
+        dated.append(sql.SQL("({}) >= {}").format(when, sql.Literal(span.starts)))
     if span.ends is not None:
-        predicates.append(sql.SQL("({}) < {}").format(when, sql.Literal(span.ends)))
+        dated.append(sql.SQL("({}) < {}").format(when, sql.Literal(span.ends)))
     if dataset.where:
         predicates.append(sql.SQL("({})").format(sql.SQL(dataset.where)))
     return Selection(
@@ -133,6 +142,7 @@ def select(
         values=values,
         span=span,
         predicates=tuple(predicates),
+        dated=tuple(dated),
         limit=_limit(filters),
     )
 

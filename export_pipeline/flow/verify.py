@@ -19,7 +19,8 @@ from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.compress import compression_of, decompress
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.proof import Proof, compare
-from export_pipeline.flow.publish import read_manifest
+from export_pipeline.flow.publish import MANIFEST, read_manifest
+from export_pipeline.model.archive import Archiver
 from export_pipeline.model.dataset import Column, parse_type
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken, Rejected, Unproven
@@ -50,29 +51,51 @@ class Verifier:
         self._password = password
         self._extent = extent
 
+    def check_wanted(self) -> None:
+        """Raises Cancelled once nobody wants to know any more."""
+        self._attempt.check()
+
     def check(self, path: Path, file: ExportFile) -> Verification:
         """Compares a file that lies here, or each file in it. Raises Unproven, Rejected, Cancelled."""
+        archiver = self._formats[self._document["format"]].archiver
         try:
-            _check_bytes(path, file)
-            if not file.members:
-                return self._compare(path, file, self._document)
-            return combined([self._check_member(path, member) for member in file.members])
+            _check_bytes(path, file, file.key)
+            if archiver is not None:
+                return self._check_archive(path, archiver)
+            if file.members:
+                return combined([self._compare(path, member, self._part_of(member)) for member in file.members])
+            return self._compare(path, file, self._document)
         except Broken as error:
             raise Unproven(str(error)) from error
 
-    def _check_member(self, archive: Path, member: ExportFile) -> Verification:
-        archiver = self._formats[self._document["format"]].archiver
-        block = next(item for item in self._document["datasets"] if member.key in item["files"])
-        if member.certificate is None:
-            return Verification.OFF
-        if archiver is None:
-            return self._compare(archive, member, block)
+    def _check_archive(self, archive: Path, archiver: Archiver) -> Verification:
+        """Compares the archive's files with the manifest in it."""
         name = self._document["options"].get("password", "")
+        password = self._password(name) if name else None
         with TemporaryDirectory(prefix="export-") as folder:
-            path = Path(folder, member.key)
-            archiver.extract(archive, member.key, path, self._password(name) if name else None)
-            _check_bytes(path, member)
-            return self._compare(path, member, block)
+            # Not by their own names, which are somebody else's words.
+            path = Path(folder, "file")
+            archiver.extract(archive, MANIFEST, path, password)
+            inner = Verifier(
+                json.loads(path.read_bytes()),
+                self._formats,
+                self._attempt,
+                password=self._password,
+                extent=self._extent,
+            )
+            proofs = []
+            for member in _files_of(inner._document):
+                self.check_wanted()
+                archiver.extract(archive, member.key, path, password)
+                _check_bytes(path, member, member.key)
+                proofs.append(inner._compare(path, member, inner._part_of(member)))
+        return combined(proofs)
+
+    def _part_of(self, member: ExportFile) -> Mapping[str, Any]:
+        found = next((item for item in self._document["datasets"] if member.key in item["files"]), None)
+        if found is None:
+            raise Broken(f"the manifest does not say what {member.key} holds")
+        return found  # type: ignore[no-any-return]
 
     def _compare(self, path: Path, file: ExportFile, block: Mapping[str, Any]) -> Verification:
         form = self._formats.get(block["format"])
@@ -105,13 +128,14 @@ def verify_delivered(destination: Destination, files: tuple[ExportFile, ...], ve
     """Reads files back from where they were delivered. Raises Unproven where one is not what was written."""
     proofs = []
     for file in files:
-        if file.certificate is None and not file.members:
+        if not file.certificate and not any(member.certificate for member in file.members):
             proofs.append(Verification.OFF)
             continue
         with TemporaryDirectory(prefix="export-") as folder:
             path = Path(folder, file.key.rpartition("/")[2])
             with path.open("wb") as target:
                 for chunk in destination.read(file.key):
+                    verifier.check_wanted()
                     target.write(chunk)
             proofs.append(verifier.check(path, file))
     return combined(proofs)
@@ -158,7 +182,7 @@ def _read(path: Path, manifest: Path) -> tuple[dict[str, Any], ExportFile]:
     """The manifest, and the file as it describes it."""
     try:
         document: dict[str, Any] = json.loads(manifest.read_bytes())
-        files = [ExportFile.of({"key": item["name"], "url": "", **_known(item)}) for item in document["files"]]
+        files = _files_of(document)
         assert document["format"]
     except (OSError, ValueError, KeyError, TypeError, AssertionError):
         raise Rejected(f"{manifest} is no manifest; name the one that was delivered with the file") from None
@@ -169,20 +193,23 @@ def _read(path: Path, manifest: Path) -> tuple[dict[str, Any], ExportFile]:
     return document, found
 
 
+def _files_of(document: Mapping[str, Any]) -> list[ExportFile]:
+    return [ExportFile.of(_known(item)) for item in document["files"]]
+
+
 def _known(item: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest's entry as `ExportFile.of` takes it."""
-    members = [{"key": member["name"], "url": "", **_known(member)} for member in item.get("members", ())]
-    return {name: item[name] for name in ("bytes", "sha256", "rows", "media_type", "certificate")} | {
-        "members": members
-    }
+    kept = {name: item[name] for name in ("bytes", "sha256", "rows", "media_type")}
+    members = [_known(member) for member in item.get("members", ())]
+    return {"key": item["name"], "url": "", **kept, "certificate": item.get("certificate"), "members": members}
 
 
-def _check_bytes(path: Path, file: ExportFile) -> None:
+def _check_bytes(path: Path, file: ExportFile, name: str) -> None:
     with path.open("rb") as source:
         found = hashlib.file_digest(source, "sha256").hexdigest()
     if found != file.sha256:
         size = path.stat().st_size
-        raise Broken(f"{path.name} is not the file that was delivered: its SHA-256 differs ({size:,} bytes)")
+        raise Broken(f"{name} is not the file that was delivered: its SHA-256 differs ({size:,} bytes)")
 
 
 @contextmanager

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.compress import compressed
+from export_pipeline.flow.compress import compressed, compression_of
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import Rows
 from export_pipeline.flow.plan import Plan
 from export_pipeline.flow.proof import Proof
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken
-from export_pipeline.model.format import FileContext, Options
+from export_pipeline.model.format import Compression, FileContext, Options, TextOptions
 from export_pipeline.model.job import ExportFile
 from export_pipeline.model.verification import Certificate, Verify
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _BYTES_PER_ROW = 400
 #: How many bytes a row takes in a file, for each byte in memory: a careful guess until a first file tells.
 _FIRST_RATIO = 2.0
+#: Separators between batches, which measuring them one by one does not see (bytes).
+_SLACK = 256
 
 
 class CountingWriter(io.RawIOBase):
@@ -69,7 +71,7 @@ def write_files(
     extension. Raises Broken where a row that was read was not written."""
     options = plan.options
     split = options.max_file_rows is not None or options.max_file_bytes is not None
-    remaining = _Remaining(rows.batches, options)
+    remaining = _Remaining(rows.batches, options, _measure_of(rows, plan, context))
     files: list[ExportFile] = []
     while not files or remaining.any():
         name = numbered(key, len(files) + 1) if split else key
@@ -165,13 +167,20 @@ def frame_of(schema: pl.Schema, batches: Iterator[pl.DataFrame], proof: Proof | 
 
 
 class _Remaining:
-    """The rows that are still to be written, dealt out file by file."""
+    """The rows that are still to be written, dealt out file by file. `measure` tells how many bytes a batch takes in a
+    file, where that can be told: else it is guessed from what earlier files took."""
 
-    def __init__(self, batches: Iterator[pl.DataFrame], options: Options) -> None:
+    def __init__(
+        self,
+        batches: Iterator[pl.DataFrame],
+        options: Options,
+        measure: Callable[[list[pl.DataFrame]], int] | None,
+    ) -> None:
         self._batches = batches
         self._rest: pl.DataFrame | None = None
         self._max_rows = options.max_file_rows
         self._max_bytes = options.max_file_bytes
+        self._measure = measure
         self._ratio = _FIRST_RATIO
         self._fed = 0
 
@@ -186,28 +195,79 @@ class _Remaining:
         rows = self._fed = 0
         while self.any():
             assert self._rest is not None
-            batch, size = self._rest, max(1, int(self._rest.estimated_size()))
-            room = batch.height
-            if self._max_rows is not None:
-                room = min(room, self._max_rows - rows)
+            batch = self._rest
+            room = batch.height if self._max_rows is None else min(batch.height, self._max_rows - rows)
             if self._max_bytes is not None:
-                left = self._max_bytes - max(writer.bytes, self._fed * self._ratio)
-                room = min(room, int(left / (size * self._ratio) * batch.height))
-                room = max(room, 0 if rows else 1)
+                room = min(room, self._fitting(batch, room, writer.bytes))
+            # A row that is longer than a file may be has one of its own.
+            room = max(room, 0 if rows else 1)
             if room <= 0:
                 return
             self._rest = batch.slice(room) if room < batch.height else None
             rows += room
-            self._fed += size * room // batch.height
-            yield batch.head(room)
+            taken = batch.head(room)
+            self._fed += self._size(taken) if self._max_bytes is not None else 0
+            yield taken
 
     def learn(self, bytes_written: int) -> None:
         """Takes a finished file's size for a measure of the next."""
-        if self._fed:
-            self._ratio = 1.02 * bytes_written / self._fed
+        if self._fed and self._measure is None:
+            self._ratio = 1.05 * bytes_written / self._fed
+
+    def _size(self, batch: pl.DataFrame) -> int:
+        return self._measure([batch]) if self._measure is not None else max(1, int(batch.estimated_size()))
+
+    def _fitting(self, batch: pl.DataFrame, most: int, written: int) -> int:
+        """How many of the batch's first rows the file still has room for."""
+        assert self._max_bytes is not None
+        if self._measure is None:
+            left = self._max_bytes - max(written, self._fed * self._ratio)
+            return int(left / (self._size(batch) * self._ratio) * batch.height)
+        left = self._max_bytes - self._fed - self._measure([]) - _SLACK
+        if self._size(batch.head(most)) <= left:
+            return most
+        # Halving: the last rows of a file are few, and so are such searches.
+        fits, too_many = 0, most
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            if self._size(batch.head(middle)) <= left:
+                fits = middle
+            else:
+                too_many = middle
+        return fits
 
     def _next(self) -> pl.DataFrame | None:
         for batch in self._batches:
             if batch.height:
                 return batch
         return None
+
+
+def _measure_of(rows: Rows, plan: Plan, context: FileContext) -> Callable[[list[pl.DataFrame]], int] | None:
+    """Tells how many bytes rows take in a file of plain text, by writing them: those of a batch, or, of none, those of
+    a file without rows."""
+    form, options = plan.format, plan.options
+    if options.max_file_bytes is None or not isinstance(options, TextOptions):
+        return None
+    if compression_of(options) is not Compression.NONE:
+        return None
+
+    def written(batches: list[pl.DataFrame]) -> int:
+        assert form.write is not None
+        target = _Measuring()
+        form.write(frame_of(rows.schema, iter(batches), None), cast(BinaryIO, target), context, options)
+        return target.bytes
+
+    empty = written([])
+    return lambda batches: written(batches) - empty if batches else empty
+
+
+class _Measuring:
+    """A target that only counts."""
+
+    bytes = 0
+
+    def write(self, data: Any) -> int:
+        """Counts the bytes."""
+        self.bytes += memoryview(data).nbytes
+        return memoryview(data).nbytes

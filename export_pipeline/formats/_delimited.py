@@ -7,9 +7,10 @@ field, an empty text is `""`, unless the options say otherwise; where the two co
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from export_pipeline.formats._formulas import defused
 from export_pipeline.formats._sink import RowCount, SinkTarget, refusing, surfacing
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 TEXTS = frozenset({Kind.TEXT, Kind.UUID, Kind.JSON})
 #: What a field without quotes cannot hold, beside the delimiter.
+#: What columns that are no text may hold, and null so cannot be.
+_VALUE = re.compile(r"^\s*(?:[-+]?[0-9].*|[-+]?\.[0-9].*|true|false|[-+]?(?:nan|inf|infinity))\s*$", re.IGNORECASE)
 _SPECIAL = r'["\r\n]'
 
 
@@ -50,6 +53,13 @@ class DelimitedOptions(TextOptions):
         description=r"What stands for null, such as `NULL` or `\N`. Default: an empty field.",
     )
     decimal_comma: bool = Field(False, description="Whether decimals and floats have a comma: 12,50.")
+
+    @field_validator("null_text")
+    @classmethod
+    def _is_no_value(cls, text: str) -> str:
+        if _VALUE.match(text):
+            raise ValueError(f"null_text={text!r} looks like a number, a date or true or false; take NULL, for example")
+        return text
 
     @property
     def separator(self) -> str:

@@ -89,7 +89,8 @@ def _data_sheets(book: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
         if "worksheets/" not in name:
             continue
         with book.open(name) as file:
-            if next(_table(file, len(names), shared), None) == header:
+            # One cell more: another sheet's header may begin alike.
+            if next(_table(file, len(names) + 1, shared), None) == [*header, None]:
                 yield name
 
 

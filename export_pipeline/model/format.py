@@ -49,8 +49,8 @@ class Options(BaseModel):
     max_file_bytes: int | None = Field(
         None,
         ge=65_536,
-        description="Split into numbered files: the next one begins where this one is about to pass so many bytes. "
-        "Default: one file.",
+        description="Split into numbered files of at most so many bytes. Exact for text that is not compressed; else "
+        "about so many, as that is known only once they are written. Default: one file.",
     )
 
 

@@ -1,6 +1,7 @@
 """Packages: several datasets in one file, out of one snapshot, with nothing that refers to nothing."""
 
 import csv
+import hashlib
 import io
 import json
 import subprocess
@@ -84,6 +85,53 @@ def test_package_when_narrowed_by_date_then_no_call_is_without_its_contact(
 OF_CAMPAIGN = "calls WHERE contact_id IN (SELECT id FROM contacts WHERE campaign_id = %s)"
 
 
+def test_package_when_a_filter_narrows_what_is_referred_to_then_also_what_refers_to_it(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    filters = {"campaign_id": SHOWN_CAMPAIGN, "contacts.outcome": "completed", "date_from": "2008-05-15"}
+    archive = opened(engine, done(engine, asked, dataset="contacts,calls", filters=filters))
+    contacts, calls = rows_of(archive, "contacts.csv"), rows_of(archive, "calls.csv")
+    assert {contact["outcome"] for contact in contacts} == {"completed"}
+    assert calls and {call["contact_id"] for call in calls} <= {contact["id"] for contact in contacts}
+    parts = json.loads(archive.read("manifest.json"))["datasets"]
+    assert [part["with_referenced"] for part in parts] == [True, False]
+    assert "of whatever date, what the other files refer to" in archive.read("README.txt").decode()
+
+
+def test_package_when_rows_are_named_by_id_then_what_refers_to_them_comes_along(
+    engine: Engine, asked: ExportRequest, source: psycopg.Connection
+) -> None:
+    contact = source.execute(
+        "SELECT contact_id::text FROM calls GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
+    ).fetchone()
+    assert contact is not None
+    archive = opened(engine, done(engine, asked, dataset="contacts,calls", filters={"contacts.ids": contact[0]}))
+    assert [row["id"] for row in rows_of(archive, "contacts.csv")] == [contact[0]]
+    calls = rows_of(archive, "calls.csv")
+    assert len(calls) > 1 and {row["contact_id"] for row in calls} == {contact[0]}
+
+
+def test_package_when_its_manifest_names_another_file_then_nothing_outside_is_written(
+    engine: Engine, asked: ExportRequest, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    job = done(engine, asked, dataset="contacts,calls")
+    crafted = tmp_path / "crafted.zip"
+    with opened(engine, job) as whole, zipfile.ZipFile(crafted, "w") as copy:
+        text = whole.read("manifest.json").decode().replace("calls.csv", str(victim))
+        copy.writestr("manifest.json", text)
+        copy.writestr("contacts.csv", whole.read("contacts.csv"))
+        copy.writestr(str(victim), b"overwritten")
+    folder = job.files[0].key.rpartition("/")[0]
+    manifest = json.loads(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
+    manifest["files"][0] |= {"name": crafted.name, "sha256": hashlib.sha256(crafted.read_bytes()).hexdigest()}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(Unproven):
+        verify_copy(crafted, tmp_path / "manifest.json", engine.formats, password=lambda name: None)
+    assert victim.read_text() == "untouched"
+
+
 def test_package_when_the_source_changes_meanwhile_then_all_files_show_one_moment(
     engine: Engine, asked: ExportRequest, source: psycopg.Connection
 ) -> None:
@@ -142,6 +190,8 @@ def test_package_when_a_password_is_asked_for_then_only_it_opens_the_files(
     manifest.write_bytes(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
     rows, proven = verify_copy(path, manifest, engine.formats, password=settings.zip_password)
     assert (rows, proven) == (job.rows, Verification.PASSED)
+    assert "certificate" not in manifest.read_text() or '"certificate": null' in manifest.read_text()
+    assert LAST_CAMPAIGN not in manifest.read_text(), "what it was filtered by is inside"
     with pytest.raises(Unproven, match="cannot be unpacked"):
         verify_copy(path, manifest, engine.formats, password=lambda name: b"another")
 
@@ -165,7 +215,9 @@ def test_workbook_when_several_datasets_are_asked_for_then_a_sheet_each(engine: 
         ({"dataset": "contacts:zip"}, "cannot hold a package"),
         ({"dataset": "contacts:csv+csv"}, "once each"),
         ({"options": {"files": ""}}, "name its formats"),
-        ({"options": {"password": "board"}}, "not the name of a password in EXPORT_ZIP_PASSWORDS; there are: none"),
+        ({"options": {"password": "hunter2!"}}, "never a password itself; there is none of that name$"),
+        ({"filters": {"campaign_id": LAST_CAMPAIGN, "ids": LAST_CAMPAIGN}}, "say of which, as in contacts.ids"),
+        ({"format": "xlsx", "columns": ("contacts.id", "calls.id")}, "would have the same columns in one workbook"),
         ({"options": {"max_file_rows": "10"}}, "one file"),
         ({"options": {"compression_level": "10"}}, "option compression_level"),
         ({"format": "parquet"}, "holds one dataset in one format; take one of .*xlsx.*zip"),
