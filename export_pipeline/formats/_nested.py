@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     import polars as pl
 
 _JSON_TEXT = "JSON"
+#: What lies deeper stays text: Arrow itself gives up at 64.
+_MOST_DEPTH = 32
 
 
 @contextmanager
 def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[pl.LazyFrame]:
-    """The frame, in which these columns' JSON texts are structs, lists, numbers, texts or booleans. What is sometimes
-    the one and sometimes the other is JSON text, and so are objects without keys or with keys that differ in case only;
-    numbers of which one has a fraction are binary floating point. A key that a row lacks is null. Raises Rejected for a
-    text that is no JSON."""
+    """The frame, in which these columns' JSON texts are structs, lists, numbers, texts or booleans.
+
+    What is sometimes the one and sometimes the other stays JSON text; so does what lies over 32 levels deep, and objects
+    without keys or with keys that differ in case only. Numbers of which one has a fraction are binary floating point. A
+    key that a row lacks is null. Raises Rejected for a text that is no JSON.
+    """
     import duckdb
     import polars as pl
 
@@ -73,13 +77,15 @@ def _shape(connection: duckdb.DuckDBPyConnection, staged: Path, name: str) -> st
     return json.dumps(_writable(json.loads(found) if found else _JSON_TEXT))
 
 
-def _writable(shape: Any) -> Any:
+def _writable(shape: Any, depth: int = 1) -> Any:
     """The structure, with text in place of what no struct can hold."""
+    if isinstance(shape, list | dict) and depth > _MOST_DEPTH:
+        return _JSON_TEXT
     if isinstance(shape, list):
-        return [_writable(part) for part in shape]
+        return [_writable(part, depth + 1) for part in shape]
     if isinstance(shape, dict):
         alike = len({key.casefold() for key in shape}) < len(shape)
-        return _JSON_TEXT if alike or not shape else {key: _writable(part) for key, part in shape.items()}
+        return _JSON_TEXT if alike or not shape else {key: _writable(part, depth + 1) for key, part in shape.items()}
     return _JSON_TEXT if shape == "NULL" else shape
 
 

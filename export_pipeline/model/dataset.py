@@ -155,6 +155,10 @@ class Dataset:
     derive: Callable[[pl.DataFrame], pl.DataFrame] | None = None
 
     def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
         if Scope.OWN not in self.access.values():
             return
         named = self.owner.filter if self.owner else ""

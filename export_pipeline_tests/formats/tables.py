@@ -13,6 +13,7 @@ import fastavro
 import openpyxl
 import polars as pl
 import pyarrow.parquet
+import python_calamine
 from polars.io.plugins import register_io_source
 
 from export_pipeline.model.dataset import (
@@ -154,3 +155,9 @@ def read_xlsx(data: bytes) -> list[list[Row]]:
     """The sheets' rows, headers included."""
     book = openpyxl.load_workbook(io.BytesIO(data))
     return [list(sheet.iter_rows(values_only=True)) for sheet in book]
+
+
+def calamine_sheets(path: Any) -> list[list[list[Any]]]:
+    """The sheets' rows by a quick reader, headers included."""
+    book = python_calamine.CalamineWorkbook.from_path(str(path))
+    return [book.get_sheet_by_index(index).to_python() for index in range(len(book.sheet_names))]
