@@ -61,7 +61,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option(
     "--verify",
     type=click.Choice([extent.value for extent in Verify]),
-    help="How much of the finished file is read back and compared. Default: full, but a sample of XLSX.",
+    help="How much of the finished file is read back and compared. Default: full, but a sample of Avro and XLSX.",
 )
 @click.option("--destination", default="s3", show_default=True, help="s3 or local.")
 @click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given).")

@@ -29,9 +29,9 @@ _MOST_DEPTH = 32
 def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[pl.LazyFrame]:
     """The frame, in which these columns' JSON texts are structs, lists, numbers, texts or booleans.
 
-    What is sometimes the one and sometimes the other stays JSON text; so does what lies over 32 levels deep, and objects
-    without keys or with keys that differ in case only. Numbers of which one has a fraction are binary floating point. A
-    key that a row lacks is null. Raises Rejected for a text that is no JSON.
+    What is sometimes the one and sometimes the other stays JSON text; so does what lies over 32 levels deep, and
+    objects without keys or with keys that differ in case only. Numbers of which one has a fraction are binary floating
+    point. A key that a row lacks is null. Raises Rejected for a text that is no JSON.
     """
     import duckdb
     import polars as pl
