@@ -204,12 +204,25 @@ class _Shape:
         try:
             shaped: pl.DataFrame = frame.select(self.casts)
         except pl.exceptions.PolarsError as error:
-            names = ", ".join(f"{column.name} {column.type}" for column in self.decimals)
-            raise Rejected(
-                f"between rows {rows_before + 1:,} and {rows_before + frame.height:,} a number has more digits than "
-                f"its column declares ({names}); declare it wider in the dataset's file"
-            ) from error
+            raise self._too_long(frame, rows_before) from error
         return shaped
+
+    def _too_long(self, frame: pl.DataFrame, rows_before: int) -> Rejected:
+        """What to say of a batch in which a number has more digits than its column can hold."""
+        import polars as pl
+
+        for column in self.decimals:
+            found = frame.select(
+                (pl.col(column.name).cast(self.schema[column.name], strict=False).is_null())
+                & pl.col(column.name).is_not_null()
+            ).to_series()
+            if found.any():
+                return Rejected(
+                    f"row {rows_before + 1 + (found.arg_max() or 0):,}: {column.name} has more digits than the "
+                    f"{column.type.precision} that the dataset declares ({column.type}); declare it wider in the "
+                    "dataset's file (38 digits at most), or as text"
+                )
+        raise Broken("a batch of the source is not of the declared types; this is a defect, please report it")
 
     def _refusal(self, frame: pl.DataFrame, name: str, rows_before: int) -> Rejected:
         column = next(column for column in self.columns if column.name == name)

@@ -127,7 +127,7 @@ def _connection(limits: Limits, threads: int = 2) -> Iterator[duckdb.DuckDBPyCon
 
 def minified(batch: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     """The batch with these columns' JSON texts as DuckDB writes them: without white space; `null` is null. Raises
-    Rejected for one that is no valid JSON: PostgreSQL's `json` may hold a lone surrogate, which no text can."""
+    Rejected for one that is no valid JSON."""
     import polars as pl
 
     if not names or not batch.height:
@@ -145,8 +145,7 @@ def minified(batch: pl.DataFrame, names: list[str]) -> pl.DataFrame:
                 ).to_arrow_table()
             except duckdb.Error as error:
                 raise Rejected(
-                    f"{name} holds a value that is no valid JSON, such as half of a surrogate pair; leave the column "
-                    "out, or correct the value"
+                    f"{name} holds a value that is no valid JSON; leave the column out, or correct the value"
                 ) from error
             batch = batch.with_columns(pl.DataFrame(pl.from_arrow(found))["value"].cast(pl.String).alias(name))
     finally:

@@ -1,7 +1,7 @@
 """Rows as JSON texts, one for each, for the formats that are made of them.
 
 Numbers stay numbers with all their digits, timestamps are ISO 8601 in UTC with six digits and `Z`, JSON values are
-nested as they are. JSON knows neither NaN nor infinity: those are refused.
+nested as they are. JSON knows neither NaN nor infinity: those are refused, and so is half of a surrogate pair.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from export_pipeline import __version__
 from export_pipeline.formats._sink import RowCount, SinkTarget, refusing, surfacing
+from export_pipeline.formats._surrogates import refuse_halves
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.format import FileContext, TextOptions
 
@@ -43,13 +44,15 @@ def write_rows(
     indent: str = "",
 ) -> int:
     """Writes each row's JSON text and the separator after it. With `indent`, each field has a line of its own that
-    begins with it. Returns the number of rows. Raises Rejected for a number that JSON does not know."""
+    begins with it. Returns the number of rows. Raises Rejected for a value that JSON does not know."""
     import polars as pl
 
     count, sink = RowCount(), SinkTarget(target)
+    values = [column.name for column in context.columns if column.type.kind is Kind.JSON]
+    known = refuse_halves(_finite(frame, context.columns), values)
     text = pl.concat_str(list(_row(context.columns, options, indent))).alias("row")
     with surfacing(sink):
-        count.put_into(_finite(frame, context.columns)).select(text).sink_csv(
+        count.put_into(known).select(text).sink_csv(
             cast(BinaryIO, sink),
             include_header=False,
             line_terminator=separator,

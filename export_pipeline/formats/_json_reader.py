@@ -15,6 +15,7 @@ from psycopg import sql
 
 from export_pipeline.formats import _duckdb
 from export_pipeline.formats._json import JsonValueOptions
+from export_pipeline.formats._surrogates import halves
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.verification import Reader
@@ -29,7 +30,8 @@ _COPY_BYTES = 1 << 20
 
 def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: JsonValueOptions) -> pl.DataFrame:
     """A decimal that is a number is read as binary floating point, as most programs do; JSON values are compared
-    without the white space between their parts, and `null` among them is null."""
+    without the white space between their parts, and `null` among them is null. Those that the writer refuses stay as
+    they are: it can name the row."""
     import polars as pl
 
     numbers = [
@@ -37,7 +39,9 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: JsonValueOpt
         for column in columns
         if column.type.kind is Kind.DECIMAL and options.decimals == "number"
     ]
-    values = [column.name for column in columns if column.type.kind is Kind.JSON]
+    values = [
+        column.name for column in columns if column.type.kind is Kind.JSON and not halves(batch[column.name]).any()
+    ]
     return _duckdb.minified(batch, values).with_columns(numbers)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from export_pipeline.formats._sink import stage
+from export_pipeline.formats._surrogates import refuse_halves
 from export_pipeline.model.errors import Rejected
 
 if TYPE_CHECKING:
@@ -31,14 +32,15 @@ def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[pl.LazyFrame]:
 
     What is sometimes the one and sometimes the other stays JSON text; so does what lies over 32 levels deep, and
     objects without keys or with keys that differ in case only. Numbers of which one has a fraction are binary floating
-    point. A key that a row lacks is null. Raises Rejected for a text that is no JSON.
+    point. A key that a row lacks is null. Raises Rejected for a text that is no JSON, naming the row where half of a
+    surrogate pair is all that is wrong.
     """
     import duckdb
     import polars as pl
 
     with TemporaryDirectory(prefix="export-") as folder:
         staged = Path(folder, "rows.arrow")
-        stage(frame, staged)
+        stage(refuse_halves(frame, names), staged)
         connection = duckdb.connect(config={"threads": "1", "autoinstall_known_extensions": "false"})
         try:
             shapes = {name: _shape(connection, staged, name) for name in names}
@@ -71,8 +73,8 @@ def _shape(connection: duckdb.DuckDBPyConnection, staged: Path, name: str) -> st
             [[found]] = connection.sql(query.as_string()).fetchall()
         except duckdb.Error as error:
             raise Rejected(
-                f"{name} holds a value that is no valid JSON, such as half of a surrogate pair; leave the column out, "
-                "correct the value, or take nested=text"
+                f"{name} holds a value that is no valid JSON; leave the column out, correct the value, or take "
+                "nested=text"
             ) from error
     return json.dumps(_writable(json.loads(found) if found else _JSON_TEXT))
 
