@@ -45,14 +45,13 @@ def compression_of(options: Options) -> Compression:
 
 
 def with_level(options: Options, configured: int | None) -> Options:
-    """The same options, with the level that is in force."""
-    if getattr(options, _LEVEL, configured) is not None:
+    """The same options, with the level that is in force, where they have one."""
+    if _LEVEL not in type(options).model_fields or getattr(options, _LEVEL) is not None:
         return options
     codec = CODECS.get(compression_of(options))
-    level = configured or (codec.default_level if codec else None)
     if isinstance(options, TextOptions) and (codec is None or codec.default_level is None):
         return options
-    return options.model_copy(update={_LEVEL: level})
+    return options.model_copy(update={_LEVEL: configured or (codec.default_level if codec else None)})
 
 
 @contextmanager

@@ -51,6 +51,9 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
         )
     # Within the order all plans are counted from one moment.
     moment = at or datetime.now(UTC)
+    if len(datasets) == 1:
+        # Of one dataset, every filter and column is its own: what it does not have is refused as without a package.
+        request = _named(request, datasets[0].name)
     plans = tuple(make_plan(engine, _part(engine, request, member, name, form), moment) for member, name in parts)
     if form.archiver is None:
         _refuse_same_columns(plans)
@@ -82,6 +85,16 @@ def _formats(engine: Engine, member: Member, usual: str) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
         raise Rejected(f"{member.dataset}: name its formats once each, as in files=csv or {member.dataset}:csv+xlsx")
     return names
+
+
+def _named(request: ExportRequest, name: str) -> ExportRequest:
+    """The request, with the dataset before the name of each filter and column that does not name it."""
+    prefix = f"{name}."
+    return replace(
+        request,
+        filters={prefix + key.removeprefix(prefix): value for key, value in request.filters.items()},
+        columns=tuple(prefix + column.removeprefix(prefix) for column in request.columns),
+    )
 
 
 def _part(engine: Engine, request: ExportRequest, member: Member, name: str, container: Format) -> ExportRequest:

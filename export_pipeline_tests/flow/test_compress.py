@@ -112,3 +112,9 @@ def test_level_when_not_asked_for_then_the_setting_or_the_codecs_own(
 def test_level_when_the_compression_has_none_such_then_refused(compression: str, level: int) -> None:
     with pytest.raises(ValidationError, match=f"compression_level={level}"):
         CsvOptions.model_validate({"compression": compression, "compression_level": level})
+
+
+def test_level_when_the_format_has_none_then_its_options_are_as_they_were() -> None:
+    for configured in (None, 9):
+        options = ParquetOptions()  # type: ignore[call-arg]
+        assert with_level(options, configured) is options

@@ -190,7 +190,9 @@ def test_package_when_a_password_is_asked_for_then_only_it_opens_the_files(
     manifest.write_bytes(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
     rows, proven = verify_copy(path, manifest, engine.formats, password=settings.zip_password)
     assert (rows, proven) == (job.rows, Verification.PASSED)
-    assert "certificate" not in manifest.read_text() or '"certificate": null' in manifest.read_text()
+    outside = json.loads(manifest.read_text())
+    assert outside["files"][0].keys() == {"name", "bytes", "sha256", "rows", "media_type", "certificate"}
+    assert outside["files"][0]["certificate"] is None, "what the rows add up to is inside"
     assert LAST_CAMPAIGN not in manifest.read_text(), "what it was filtered by is inside"
     with pytest.raises(Unproven, match="cannot be unpacked"):
         verify_copy(path, manifest, engine.formats, password=lambda name: b"another")
@@ -279,3 +281,30 @@ def test_package_when_asked_for_by_an_owner_then_holds_their_own_rows_only(
     assert {row["campaign_id"] for row in rows_of(archive, "calls.csv")} <= owned
     assert issue_link(engine, "manager@example.com", job.id).url
     assert job.status is Status.COMPLETED
+
+
+def test_package_when_of_one_dataset_then_its_filters_and_columns_hold(engine: Engine, asked: ExportRequest) -> None:
+    filters = {"campaign_id": LAST_CAMPAIGN, "contacts.outcome": "completed", "limit": "5"}
+    job = done(engine, asked, dataset="contacts:csv+jsonl", filters=filters, columns=("id", "contacts.outcome"))
+    archive = opened(engine, job)
+    rows = rows_of(archive, "contacts.csv")
+    assert [tuple(row) for row in rows] == [("id", "outcome")] * 5
+    assert {row["outcome"] for row in rows} == {"completed"}
+    assert [json.loads(line) for line in archive.read("contacts.jsonl").splitlines()] == rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"filters": {"campaign_id": LAST_CAMPAIGN, "outcom": "completed"}}, "no filter 'outcom'"),
+        ({"filters": {"campaign_id": LAST_CAMPAIGN, "calls.status": "completed"}}, "no filter 'calls.status'"),
+        ({"columns": ("id", "color")}, "no column 'color'"),
+        ({"filters": {"campaign_id": LAST_CAMPAIGN, "limit": "0"}}, "limit='0'"),
+    ],
+    ids=str,
+)
+def test_package_when_of_one_dataset_that_lacks_what_is_asked_for_then_refused(
+    engine: Engine, asked: ExportRequest, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Rejected, match=said):
+        file_request(engine, replace(asked, dataset="contacts", format="zip", **changes))

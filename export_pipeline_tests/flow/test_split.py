@@ -44,7 +44,7 @@ def test_key_when_numbered_then_the_number_stands_before_the_extension(key: str,
     assert numbered(key, 7) == name
 
 
-@pytest.mark.parametrize("form", ["csv", "tsv", "json", "jsonl", "parquet", "avro"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "json", "jsonl", "parquet", "avro", "xlsx"])
 def test_export_when_split_by_rows_then_each_file_has_so_many_and_all_are_proven(
     engine: Engine, asked: ExportRequest, form: str
 ) -> None:
