@@ -121,7 +121,7 @@ def wait_until(true: Callable[[], bool], seconds: float) -> float:
 
 def descendants(pid: int, word: str) -> list[int]:
     """Processes below that one whose command has the word in it, parents before their children."""
-    shown = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in shown.splitlines()]
     found, todo = [], [str(pid)]
     while todo:
@@ -266,7 +266,7 @@ def test_warm_process_when_killed_then_the_next_run_is_started_all_the_same(live
         found = descendants(os.getpid(), "orchestration.warm")
         if not found:
             log = (live.state / "dagster" / "processes" / "daemon.log").read_text()
-            shown = subprocess.check_output(["ps", "-eo", "pid,ppid,lstart,stat,args"], text=True)
+            shown = subprocess.check_output(["ps", "-ww", "-eo", "pid,ppid,lstart,stat,args"], text=True)
             pytest.fail(f"there is no warm process:\n{shown}\n{log[-5000:]}")
         return found[0]
 
