@@ -52,7 +52,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
     metavar="NAME=VALUE",
     help="Repeat for several filters, or several values of one that takes a list; see `datasets`.",
 )
+@click.option(
+    "--where", "conditions", multiple=True, metavar="CONDITION", help="PROPERTY OPERATOR VALUE; all that are given hold."
+)
+@click.option("--sort", default="", metavar="A,B", help="The columns to order by, each perhaps with desc.")
 @click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
+@click.option("--truncate", is_flag=True, help="Cut off rows beyond EXPORT_MAX_RECORDS instead of refusing.")
+@click.option("--no-contact-info", is_flag=True, help="No personal column; free text redacted.")
+@click.option("--mask", "masks", multiple=True, metavar="COLUMN=POLICY", help="Mask a column more than the role must.")
+@click.option("--recipient", default="", metavar="NAME", help="Whom the file is for: keyed hashes are theirs alone.")
+@click.option("--reason", default="", metavar="TEXT", help="Why the data is needed: a sentence or a ticket.")
+@click.option("--since", default="", type=click.Choice(["", "last"]), help="Only what is new since the last such export.")
 @click.option("--format", "file_format", default="csv", show_default=True, help="See `formats`.")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."
@@ -72,7 +82,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def export(  # noqa: PLR0917 — click passes them by name
     dataset: str,
     filters: tuple[str, ...],
+    conditions: tuple[str, ...],
+    sort: str,
     columns: str,
+    truncate: bool,
+    no_contact_info: bool,
+    masks: tuple[str, ...],
+    recipient: str,
+    reason: str,
+    since: str,
     file_format: str,
     options: tuple[str, ...],
     compression: str | None,
@@ -95,7 +113,15 @@ def export(  # noqa: PLR0917 — click passes them by name
         dataset=dataset,
         requested_by=email,
         filters={},
-        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+        columns=_names(columns),
+        conditions=conditions,
+        sort=_names(sort),
+        truncate=truncate,
+        contact_info=not no_contact_info,
+        masks=parse_pairs(masks, "--mask"),
+        recipient=recipient,
+        reason=reason,
+        since=since,
         format=file_format,
         options=parse_pairs((*options, *([f"compression={compression}"] if compression else [])), "--option"),
         destination=destination,
@@ -359,6 +385,10 @@ def _reported(job: ExportJob) -> ExportJob:
     """Tells Dagster, from a process of its own: in this one it would cost 100 MB beside the export."""
     subprocess.run([sys.executable, "-m", "export_pipeline.orchestration.direct", job.id], check=False)
     return job
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _moment(text: str) -> datetime:

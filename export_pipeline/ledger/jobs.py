@@ -26,7 +26,8 @@ _OURS = sql.SQL("id = %(id)s AND attempt = %(attempt)s AND status = 'processing'
 #: What a row forgets when it waits for its next attempt.
 _AFRESH = sql.SQL("""
     status = 'pending', attempt = attempt + 1, phase = NULL, rows_done = 0, bytes = NULL, files = '[]',
-    verification = NULL, snapshot_at = NULL, heartbeat_at = NULL, cancel_requested_at = NULL, cancel_requested_by = NULL
+    verification = NULL, truncated = false, snapshot_at = NULL, heartbeat_at = NULL, cancel_requested_at = NULL,
+    cancel_requested_by = NULL
 """)
 
 
@@ -48,16 +49,28 @@ class Jobs(JobLookup):
         with self._database.transaction() as connection:
             row = connection.execute(
                 """
-                INSERT INTO exports.export_jobs (dataset, filters, columns, format, options, destination, recurring,
-                    verify, requested_by, requester_id, owner_id, not_before)
-                VALUES (%(dataset)s, %(filters)s, %(columns)s, %(format)s, %(options)s, %(destination)s, %(recurring)s,
-                    %(verify)s, %(requested_by)s, %(requester_id)s, %(owner_id)s, %(not_before)s)
+                INSERT INTO exports.export_jobs (dataset, filters, columns, conditions, sort, truncate, contact_info,
+                    masks, recipient, reason, since, template_id, format, options, destination, recurring, verify,
+                    requested_by, requester_id, owner_id, not_before)
+                VALUES (%(dataset)s, %(filters)s, %(columns)s, %(conditions)s, %(sort)s, %(truncate)s, %(contact_info)s,
+                    %(masks)s, %(recipient)s, %(reason)s, %(since)s, %(template_id)s, %(format)s, %(options)s,
+                    %(destination)s, %(recurring)s, %(verify)s,
+                    %(requested_by)s, %(requester_id)s, %(owner_id)s, %(not_before)s)
                 RETURNING *
                 """,
                 {
                     "dataset": request.dataset,
                     "filters": Jsonb(dict(request.filters)),
                     "columns": list(request.columns),
+                    "conditions": list(request.conditions),
+                    "sort": list(request.sort),
+                    "truncate": request.truncate,
+                    "contact_info": request.contact_info,
+                    "masks": Jsonb(dict(request.masks)),
+                    "recipient": request.recipient,
+                    "reason": request.reason,
+                    "since": request.since,
+                    "template_id": request.template_id,
                     "format": request.format,
                     "options": Jsonb(dict(request.options)),
                     "destination": request.destination,
@@ -126,7 +139,8 @@ class Jobs(JobLookup):
             sql.SQL("""
             UPDATE exports.export_jobs
             SET phase = 'publishing', files = %(files)s, bytes = %(bytes)s, rows_done = %(rows)s,
-                verification = %(verification)s, snapshot_at = %(snapshot_at)s, heartbeat_at = clock_timestamp()
+                verification = %(verification)s, truncated = %(truncated)s, snapshot_at = %(snapshot_at)s,
+                heartbeat_at = clock_timestamp()
             WHERE {ours} AND cancel_requested_at IS NULL RETURNING *
             """).format(ours=_OURS),
             export_id,
@@ -135,6 +149,7 @@ class Jobs(JobLookup):
             bytes=sum(file.bytes for file in outcome.files),
             rows=sum(file.rows for file in outcome.files),
             verification=outcome.verification.value,
+            truncated=outcome.truncated,
             snapshot_at=outcome.snapshot_at,
         )
 

@@ -46,13 +46,28 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What somebody asks for, before it is checked. Values are text as they came in through a door; `verify` is how
-    much of the files is read back, where that is not left to the format."""
+    """What somebody asks for, before it is checked. Values are text as they came in through a door.
+
+    `conditions` are further predicates over columns, of which all hold; `sort` are columns, each perhaps with `desc`.
+    With `truncate` an export with more rows than are allowed is cut instead of refused. Without `contact_info` no
+    personal column leaves; `masks` names for a column a stricter policy than the role's, `recipient` whom keyed hashes
+    are for. `reason` says why the data is needed. `since` is `last` for what is new or changed since the last such
+    export. `verify` is how much of the files is read back, where that is not left to the format.
+    """
 
     dataset: str
     requested_by: str
     filters: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    truncate: bool = False
+    contact_info: bool = True
+    masks: Mapping[str, str] = field(default_factory=dict)
+    recipient: str = ""
+    reason: str = ""
+    since: str = ""
+    template_id: str | None = None
     format: str = "csv"
     options: Mapping[str, str] = field(default_factory=dict)
     destination: str = "s3"
@@ -109,6 +124,7 @@ class ExportJob:
     bytes: int | None = None
     files: tuple[ExportFile, ...] = ()
     verification: Verification | None = None
+    truncated: bool = False
     snapshot_at: datetime | None = None
     heartbeat_at: datetime | None = None
     cancel_requested_at: datetime | None = None
@@ -127,8 +143,9 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt delivered."""
+    """What an attempt delivered; `truncated`: not all the rows that were asked for, as that was allowed."""
 
     files: tuple[ExportFile, ...]
     snapshot_at: datetime
     verification: Verification = Verification.OFF
+    truncated: bool = False

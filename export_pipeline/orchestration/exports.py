@@ -41,7 +41,15 @@ class ExportConfig(dg.Config):
         default="", description="Up to and including this day, or before this moment; empty: to the end."
     )
     filters: dict[str, str] = Field(default={}, description="Further filters of the dataset, by name.")
+    conditions: list[str] = Field(default=[], description="PROPERTY OPERATOR VALUE; all that are given hold.")
+    sort: list[str] = Field(default=[], description="The columns to order by, each perhaps with desc.")
     columns: list[str] = Field(default=[], description="The columns, in order; none: all of the dataset's.")
+    truncate: bool = Field(default=False, description="Cut off rows beyond EXPORT_MAX_RECORDS instead of refusing.")
+    contact_info: bool = Field(default=True, description="Off: no personal column, and free text redacted.")
+    masks: dict[str, str] = Field(default={}, description="Policies by column, stricter than the role's.")
+    recipient: str = Field(default="", description="Whom the file is for: keyed hashes are theirs alone.")
+    reason: str = Field(default="", description="Why the data is needed: a sentence or a ticket.")
+    since: str = Field(default="", description="last: only what is new or changed since the last such export.")
     format: str = Field(default="csv", description="The kind of file.")
     options: dict[str, str] = Field(default={}, description="The format's options, by name, for example profile: raw.")
     destination: str = Field(default="s3", description="Where the file is delivered to.")
@@ -59,6 +67,14 @@ class ExportConfig(dg.Config):
             requested_by=self.requested_by,
             filters=self.filters | {name: value for name, value in named.items() if value},
             columns=tuple(self.columns),
+            conditions=tuple(self.conditions),
+            sort=tuple(self.sort),
+            truncate=self.truncate,
+            contact_info=self.contact_info,
+            masks=self.masks,
+            recipient=self.recipient,
+            reason=self.reason,
+            since=self.since,
             format=self.format,
             options=self.options,
             destination=self.destination,
