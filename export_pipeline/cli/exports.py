@@ -53,7 +53,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
     help="Repeat for several filters, or several values of one that takes a list; see `datasets`.",
 )
 @click.option(
-    "--where", "conditions", multiple=True, metavar="CONDITION", help="PROPERTY OPERATOR VALUE; all that are given hold."
+    "--where", "conditions", multiple=True, metavar="CONDITION", help="COLUMN OPERATOR VALUE; all that are given hold."
 )
 @click.option("--sort", default="", metavar="A,B", help="The columns to order by, each perhaps with desc.")
 @click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
@@ -62,7 +62,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--mask", "masks", multiple=True, metavar="COLUMN=POLICY", help="Mask a column more than the role must.")
 @click.option("--recipient", default="", metavar="NAME", help="Whom the file is for: keyed hashes are theirs alone.")
 @click.option("--reason", default="", metavar="TEXT", help="Why the data is needed: a sentence or a ticket.")
-@click.option("--since", default="", type=click.Choice(["", "last"]), help="Only what is new since the last such export.")
+@click.option("--since", type=click.Choice(["last"]), help="Only what is new or changed since the last such export.")
 @click.option("--format", "file_format", default="csv", show_default=True, help="See `formats`.")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."
@@ -90,7 +90,7 @@ def export(  # noqa: PLR0917 — click passes them by name
     masks: tuple[str, ...],
     recipient: str,
     reason: str,
-    since: str,
+    since: str | None,
     file_format: str,
     options: tuple[str, ...],
     compression: str | None,
@@ -121,7 +121,7 @@ def export(  # noqa: PLR0917 — click passes them by name
         masks=parse_pairs(masks, "--mask"),
         recipient=recipient,
         reason=reason,
-        since=since,
+        since=since or "",
         format=file_format,
         options=parse_pairs((*options, *([f"compression={compression}"] if compression else [])), "--option"),
         destination=destination,
