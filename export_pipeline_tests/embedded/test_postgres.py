@@ -1,6 +1,7 @@
 """The embedded PostgreSQL by itself: its version, who may enter, and what an interrupted or foreign data folder does;
 the reference tables and an export on Debian's PostgreSQL 15."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def test_postgres_when_initdb_was_killed_half_way_then_the_next_start_works(fold
     until = time.monotonic() + 20
     while not list(folder.glob("data*/PG_VERSION")) and time.monotonic() < until:
         time.sleep(0.002)
-    subprocess.run(["kill", "-KILL", "--", f"-{started.pid}"], check=True)
+    os.killpg(started.pid, signal.SIGKILL)
     started.wait()
     assert list(folder.glob("data.part/PG_VERSION")), "it was killed in the middle"
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_dagster_yaml_when_loaded_then_names_our_launcher(instance: dg.DagsterIn
 def test_run_when_its_worker_is_gone_then_is_not_healthy_and_terminating_it_cancels_it(
     instance: dg.DagsterInstance,
 ) -> None:
-    process = subprocess.Popen(["sleep", "60"])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     run = instance.create_run_for_job(
         _nothing, status=dg.DagsterRunStatus.STARTED, tags={WORKER_TAG: str(Worker.here(process.pid))}
     )

@@ -8,12 +8,13 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import dagster as dg
+import psutil
 import pytest
 import yaml
 
@@ -121,13 +122,10 @@ def wait_until(true: Callable[[], bool], seconds: float) -> float:
 
 def descendants(pid: int, word: str) -> list[int]:
     """Processes below that one whose command has the word in it, parents before their children."""
-    shown = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in shown.splitlines()]
-    found, todo = [], [str(pid)]
-    while todo:
-        below = [row for row in rows if row[1] == todo[0]]
-        todo = todo[1:] + [row[0] for row in below]
-        found += [int(row[0]) for row in below if word in row[2]]
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            found += [process.pid] if any(word in part for part in process.cmdline()) else []
     return found
 
 
@@ -274,7 +272,7 @@ def test_warm_process_when_killed_then_the_next_run_is_started_all_the_same(live
         found = descendants(os.getpid(), "orchestration.warm")
         if not found:
             log = (live.state / "dagster" / "processes" / "daemon.log").read_text()
-            shown = subprocess.check_output(["ps", "-ww", "-eo", "pid,ppid,lstart,stat,args"], text=True)
+            shown = [process.info for process in psutil.process_iter(["pid", "ppid", "status", "cmdline"])]
             pytest.fail(f"there is no warm process:\n{shown}\n{log[-5000:]}")
         return found[0]
 
