@@ -33,9 +33,12 @@ def job_document(job: ExportJob, link: Link | None = None) -> dict[str, Any]:
         "format": request.format,
         "options": dict(request.options),
         "filters": dict(request.filters),
+        "conditions": list(request.conditions),
+        "sort": list(request.sort),
         "columns": list(request.columns),
         "destination": request.destination,
         "rows": job.rows,
+        "truncated": job.truncated,
         "rows_done": job.rows_done,
         "rows_estimated": job.rows_estimated,
         "bytes": job.bytes,
@@ -128,6 +131,7 @@ def _described(job: ExportJob, link: Link | None) -> Iterable[tuple[str, object]
     yield "error", job.error
     if files:
         yield "rows", f"{job.rows:,}"
+        yield "truncated", "yes: rows beyond EXPORT_MAX_RECORDS were cut off" if job.truncated else None
         yield "bytes", f"{job.bytes:,} ({human_bytes(job.bytes)})"
         yield "seconds", seconds(job)
         yield "verification", job.verification.value if job.verification else None

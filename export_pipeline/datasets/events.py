@@ -1,7 +1,7 @@
 """`events`: one row for each event of the application."""
 
 from export_pipeline.model.access import Role, Scope
-from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Spread
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Events", Aggregate.COUNT)
@@ -38,6 +38,7 @@ DATASET = Dataset(
     date_column="event.timestamp",
     date_label="the event's timestamp",
     key="event.id",
+    spread=Spread("properties", "event.properties", _PERSONAL),
     access={Role.ANALYST: Scope.ALL, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("events",),
     report=Report(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.query import Selection
-from export_pipeline.model.access import VISIBLE, Decision, Principal, Role, Scope
+from export_pipeline.model.access import VISIBLE, Decision, Principal, Role, Scope, Sensitivity
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import Forbidden, NotFound
 from export_pipeline.model.job import ExportJob
@@ -83,6 +83,7 @@ def _visible(principal: Principal, scope: Scope, selection: Selection) -> Select
                 f"{name} may not be filtered by {item.name} in the role {principal.role}: what it looks at is "
                 f"{item.sensitivity}"
             )
+    _refuse_looking(principal, selection, sees)
     hidden = tuple(column for column in selection.columns if column.sensitivity not in sees)
     if hidden and selection.named:
         told = ", ".join(f"{column.name} ({column.sensitivity})" for column in hidden)
@@ -91,6 +92,16 @@ def _visible(principal: Principal, scope: Scope, selection: Selection) -> Select
     if not columns:
         raise Forbidden(f"the role {principal.role} may not see any column of {name}")
     return replace(selection, columns=columns, left_out=hidden)
+
+
+def _refuse_looking(principal: Principal, selection: Selection, sees: frozenset[Sensitivity]) -> None:
+    """Raises Forbidden where a condition or the order looks at a column that the role may not see: both tell of it."""
+    for column in selection.looked_at:
+        if column.sensitivity not in sees:
+            raise Forbidden(
+                f"{selection.dataset.name} may be neither filtered nor ordered by {column.name} in the role "
+                f"{principal.role}: it is {column.sensitivity}"
+            )
 
 
 def authorize_job(engine: Engine, email: str, export_id: str) -> tuple[Principal, ExportJob]:

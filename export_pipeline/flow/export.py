@@ -83,6 +83,7 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
 
     open_rows = open_extracts if job.request.recurring else open_source
     with open_rows(engine, order.plans, attempt) as opened:
+        order = replace(order, plans=opened.plans)
         key = prefix + file_name(job, order)
         if order.container is None:
             [plan] = order.plans
@@ -98,7 +99,8 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     attempt.enter(Phase.VERIFYING)
     for file in files:
         destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
-    outcome = Outcome(files=files, snapshot_at=opened.snapshot_at)
+    truncated = any(plan.truncated for plan in order.plans)
+    outcome = Outcome(files=files, snapshot_at=opened.snapshot_at, truncated=truncated)
     document = manifest(job, order, outcome)
     verifier = Verifier(document, engine.formats, attempt, password=engine.settings.zip_password)
     try:

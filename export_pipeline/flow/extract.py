@@ -17,7 +17,7 @@ from psycopg import sql
 
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan
+from export_pipeline.flow.plan import OF_ANOTHER_TYPE, FittedPlan, Plan, fit_plan
 from export_pipeline.flow.query import Selection
 from export_pipeline.flow.source import Snapshot, Source, session_settings
 from export_pipeline.model.dataset import Column, Kind
@@ -46,9 +46,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Opened:
-    """Plans whose rows can be read, one plan at a time, as they were at one moment."""
+    """Plans whose rows can be read, one plan at a time, as they were at one moment: as they were given, and in `plans`
+    as they fit the source."""
 
     snapshot_at: datetime
+    plans: tuple[Plan, ...]
     read: Callable[[Plan], AbstractContextManager[Rows]]
 
 
@@ -57,10 +59,12 @@ def open_source(engine: Engine, plans: Sequence[Plan], attempt: Attempt) -> Iter
     """The plans' rows, all out of one snapshot of the source. `attempt` counts them, and can stop the queries. Raises
     what `fit_plan` raises, before any row is read."""
     with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
-        fitted = {id(plan): fit_plan(plan, snapshot) for plan in plans}
+        fits = [fit_plan(plan, snapshot) for plan in plans]
+        fitted = {id(of): fit for plan, fit in zip(plans, fits, strict=True) for of in (plan, fit.plan)}
         work_mem = engine.settings.work_mem
         yield Opened(
             snapshot.taken_at,
+            tuple(fit.plan for fit in fits),
             lambda plan: stream(engine.source, snapshot, fitted[id(plan)], attempt, work_mem=work_mem),
         )
 
@@ -100,8 +104,9 @@ def stream(
             _reader(batches),
             fitted.plan.selection,
             attempt,
-            translated_errors,
+            _property_errors if fitted.plan.selection.properties else translated_errors,
             estimated=fitted.rows_estimated,
+            most=fitted.plan.row_limit,
         )
 
 
@@ -118,9 +123,11 @@ def rows_of(
     translated: Callable[[Attempt], AbstractContextManager[None]],
     *,
     estimated: int,
+    most: int | None = None,
 ) -> Rows:
     """Arrow record batches as rows of the declared types, counted and checked batch by batch, with what the dataset
-    derives from them. `translated` turns the errors of whoever makes the batches into ours."""
+    derives from them. `translated` turns the errors of whoever makes the batches into ours. Reading raises Rejected
+    where there are more rows than `most`."""
     import polars as pl
 
     shape = _Shape(selection.read)
@@ -137,6 +144,8 @@ def rows_of(
                 return
             frame = shape.apply(pl.from_arrow(batch), before)
             before += frame.height
+            if most is not None and before > most:
+                raise Rejected(f"more than {most:,} rows, which were not there when they were counted; ask again")
             attempt.rows_done += frame.height
             yield frame if derive is None else derive(frame).select(list(schema))
 
@@ -165,6 +174,20 @@ def translated_errors(attempt: Attempt) -> Iterator[None]:
                 "the source database stopped the query; narrow the export, or raise EXPORT_SNAPSHOT_SECONDS"
             ) from error
         raise Broken(f"the source database refused the query (SQLSTATE {state or 'unknown'})") from error
+
+
+@contextmanager
+def _property_errors(attempt: Attempt) -> Iterator[None]:
+    """As `translated_errors`; values that are not of their type are those of properties."""
+    import adbc_driver_manager
+
+    with translated_errors(attempt):
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            if (error.sqlstate or "")[:2] != "22":
+                raise
+            raise Rejected(OF_ANOTHER_TYPE) from error
 
 
 def _session(source: Source, snapshot: Snapshot, work_mem: str) -> list[sql.Composed]:

@@ -174,7 +174,7 @@ def open_extracts(engine: Engine, plans: Sequence[Plan], attempt: Attempt) -> It
     connection = _duckdb(engine, extracts)
     try:
         with attempt.stopping_with(connection.interrupt):
-            yield Opened(extracts.taken_at, lambda plan: _rows(connection, plan, attempt))
+            yield Opened(extracts.taken_at, tuple(plans), lambda plan: _rows(connection, plan, attempt))
     finally:
         connection.close()
 

@@ -2,7 +2,7 @@
 
 A package is asked for by the datasets' names with commas between them, each perhaps with its formats, as in
 `contacts,calls:parquet+csv`, or by the name of a ready-made one. Its filters hold for each dataset that has them;
-`calls.status=completed` is for one alone.
+`calls.status=completed` is for one alone. Conditions and the order name the dataset of their columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 
 from psycopg import sql
 
+from export_pipeline.flow.conditions import dataset_of
 from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.plan import Order, Plan, make_plan, parse_options
 from export_pipeline.flow.query import LIMIT, Selection, filters_of
+from export_pipeline.flow.sort import read_sort
+from export_pipeline.model.condition import comparisons_of, parse_condition
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import Format
@@ -54,7 +57,9 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
     if len(datasets) == 1:
         # Of one dataset, every filter and column is its own: what it does not have is refused as without a package.
         request = _named(request, datasets[0].name)
-    plans = tuple(make_plan(engine, _part(engine, request, member, name, form), moment) for member, name in parts)
+    names = [dataset.name for dataset in datasets]
+    requests = [_part(engine, request, member, name, form, names) for member, name in parts]
+    plans = tuple(make_plan(engine, part, moment) for part in requests)
     if form.archiver is None:
         _refuse_same_columns(plans)
     return Order(request, plans, form, options)
@@ -97,8 +102,10 @@ def _named(request: ExportRequest, name: str) -> ExportRequest:
     )
 
 
-def _part(engine: Engine, request: ExportRequest, member: Member, name: str, container: Format) -> ExportRequest:
-    """The request for one file of the package."""
+def _part(  # noqa: PLR0917
+    engine: Engine, request: ExportRequest, member: Member, name: str, container: Format, names: Sequence[str]
+) -> ExportRequest:
+    """The request for one file of the package, which holds the datasets of these names."""
     dataset = engine.dataset(member.dataset)
     options = dict(request.options) if container.archiver is None else {}
     if container.archiver is not None and name in _PROFILED and "profile" in request.options:
@@ -110,7 +117,20 @@ def _part(engine: Engine, request: ExportRequest, member: Member, name: str, con
         options=options,
         filters=_own(dataset, request.filters),
         columns=tuple(column.partition(".")[2] for column in request.columns if column.startswith(f"{dataset.name}.")),
+        conditions=tuple(text for text in request.conditions if _of_condition(text, names) == dataset.name),
+        sort=tuple(item for item in request.sort if _of_sort(item, names) == dataset.name),
     )
+
+
+def _of_condition(text: str, names: Sequence[str]) -> str:
+    """The dataset that a condition is about, of those in the package. Raises Rejected."""
+    paths = [item.path for item in comparisons_of(parse_condition(text))]
+    return names[0] if len(names) == 1 else dataset_of(paths, names, "--where")
+
+
+def _of_sort(item: str, names: Sequence[str]) -> str:
+    path, _ = read_sort(item)
+    return names[0] if len(names) == 1 else dataset_of([path], names, f"--sort {item}")
 
 
 def _own(dataset: Dataset, filters: Mapping[str, str]) -> dict[str, str]:
@@ -135,6 +155,8 @@ def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) 
         raise Rejected(f"ids are those of one dataset: say of which, as in {names[0]}.{_IDS}")
     if LIMIT in request.filters or any(name.endswith(f".{LIMIT}") for name in request.filters):
         raise Rejected("limit goes with one dataset: in a package it would leave rows whose references are missing")
+    if request.truncate:
+        raise Rejected("truncate goes with one dataset: in a package it would leave rows whose references are missing")
     known: set[str] = set().union(*(_known(dataset) for dataset in datasets))
     for name in request.filters:
         if name not in known and name.partition(".")[0] not in names:
@@ -190,7 +212,11 @@ def closed(order: Order) -> Order:
     def _narrows(other: str, selection: Selection) -> bool:
         # A filter that both have, such as the campaign, need not be applied twice.
         own = base(other)
-        return bool(own.within) or not own.values.items() <= selection.values.items() or bool(own.dataset.where)
+        return (
+            bool(own.within or own.conditions)
+            or not own.values.items() <= selection.values.items()
+            or bool(own.dataset.where)
+        )
 
     def all_of(name: str) -> Selection:
         if name not in whole:

@@ -146,8 +146,10 @@ def readme(job: ExportJob, order: Order, outcome: Outcome) -> str:
         title = f"{file.key}: {selection.dataset.title}"
         lines += [title, "=" * len(title), *textwrap.wrap(selection.dataset.description, _WIDTH)]
         lines += [f"{file.rows:,} rows, {plan.format.title}."]
-        if selection.described:
-            lines += ["Only: " + "; ".join(f"{name} = {value}" for name, value in selection.described.items())]
+        if selection.summary:
+            lines += ["Only: " + "; ".join(f"{name} = {value}" for name, value in selection.summary.items())]
+        if plan.truncated:
+            lines += [f"Not all rows: {plan.truncated}."]
         if selection.dated and selection.referenced:
             lines += ["And, of whatever date, what the other files refer to."]
         if selection.left_out:

@@ -4,16 +4,19 @@
 the source: do its columns have types that arrive exactly, are there too many rows for people.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from pydantic import ValidationError
 
 from export_pipeline.flow.compress import CODECS, compression_of, with_level
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.properties import typed, typing_query
 from export_pipeline.flow.query import Selection, select
 from export_pipeline.flow.source import Connection, Snapshot, translated_errors
 from export_pipeline.model.dataset import Column, Kind
@@ -21,6 +24,9 @@ from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format, Options
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.model.verification import Verify
+
+#: How long too many rows are counted, to say how many there are (ms).
+_COUNT_MILLISECONDS = 5_000
 
 #: For each declared kind, how a column of a source type is selected so that it arrives exactly. `{}` is its expression.
 #: A source type that is not listed is refused by name: ranges, arrays, `timestamp` without a zone, geometry, …
@@ -41,6 +47,12 @@ SELECTED_AS: Mapping[Kind, Mapping[str, str]] = {
     Kind.JSON: dict.fromkeys(("json", "jsonb"), _AS_TEXT),
 }
 
+#: What is said where a property is not of its declared type. Without the value: it may be personal.
+OF_ANOTHER_TYPE = (
+    "a property has a value that is not of the type that was declared for it in properties; declare it as text, or "
+    "leave the type out: then it is found"
+)
+
 _HINTS = {
     "timestamp": "say which zone it is in: (column AT TIME ZONE 'Europe/Lisbon')",
     "numeric": "declare it as decimal(precision, scale)",
@@ -49,7 +61,8 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """A request that has been checked in itself."""
+    """A request that has been checked in itself. `row_limit` is the most rows that the file may have; `truncated` says
+    why it does not have all that were asked for, and is empty where it does."""
 
     request: ExportRequest
     selection: Selection
@@ -57,6 +70,7 @@ class Plan:
     options: Options
     row_limit: int | None
     extent: Verify = Verify.OFF
+    truncated: str = ""
 
     @property
     def extension(self) -> str:
@@ -75,6 +89,11 @@ class Plan:
         """The file's columns, in order."""
         return self.selection.columns
 
+    @property
+    def summary(self) -> Mapping[str, str]:
+        """What the rows were chosen by, and whether some were cut off, as text for people."""
+        return {**self.selection.summary, **({"truncated": self.truncated} if self.truncated else {})}
+
 
 @dataclass(frozen=True)
 class Order:
@@ -89,7 +108,8 @@ class Order:
 
 @dataclass(frozen=True)
 class FittedPlan:
-    """A plan that fits the source: the one query to run, and how many rows it is likely to yield."""
+    """A plan that fits the source, with all types and limits known: the one query to run, and how many rows it is
+    likely to yield."""
 
     plan: Plan
     query: sql.Composed
@@ -102,7 +122,10 @@ def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None
     `at` is when the request was made, which named ranges of dates are counted from; None: now. Whose rows and which
     columns the plan selects is open until somebody is authorized (`flow.request.authorize_plan`).
     """
-    selection = select(engine.dataset(request.dataset), request.filters, request.columns, at)
+    dataset = engine.dataset(request.dataset)
+    selection = select(dataset, request.filters, request.columns, at, conditions=request.conditions, sort=request.sort)
+    if request.recurring and (request.conditions or request.sort or request.truncate or selection.properties):
+        raise Rejected("a recurring export is made from extracts: it goes without conditions, sort and properties")
     form = engine.format(request.format)
     options = parse_options(engine, form, request.options)
     limit = engine.settings.max_records if form.for_people(options) else None
@@ -117,11 +140,13 @@ def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None
 
 
 def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
-    """Holds a plan against the source. Raises Rejected (too many rows), Broken (the dataset does not fit it)."""
-    with translated_errors():
+    """Holds a plan against the source. Raises Rejected (too many rows, a value that is not of the type that it was
+    asked as), Broken (the dataset does not fit it)."""
+    with _told_by_the_source(plan):
         connection = snapshot.connection
+        plan = _typed(connection, plan)
         expressions = _selected(connection, plan)
-        _refuse_too_many(connection, plan)
+        plan = _within_limit(connection, plan)
         columns = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(expression, sql.Identifier(column.name))
             for expression, column in zip(expressions, plan.selection.read, strict=True)
@@ -157,21 +182,78 @@ def _described(name: str, field: Any) -> str:
     return f"{name} ({field.description})" if field.description else name
 
 
-def _refuse_too_many(connection: Connection, plan: Plan) -> None:
-    """LIMIT, not a count: one row too many answers the question."""
-    if plan.row_limit is None or (plan.selection.limit or plan.row_limit + 1) <= plan.row_limit:
-        return
-    probe = sql.SQL("SELECT count(*) FROM (SELECT 1 {rows} LIMIT {limit}) AS probe")
-    found = connection.execute(
-        probe.format(rows=plan.selection.rows(), limit=sql.Literal(plan.row_limit + 1))
-    ).fetchone()
+@contextmanager
+def _told_by_the_source(plan: Plan) -> Iterator[None]:
+    """What the source refuses because of what was asked for, as Rejected; else its errors as ours."""
+    with translated_errors():
+        try:
+            yield
+        except psycopg.errors.DataError as error:
+            if not plan.selection.properties:
+                raise
+            raise Rejected(OF_ANOTHER_TYPE) from error
+        except (psycopg.errors.WindowingError, psycopg.errors.GroupingError) as error:
+            raise Rejected(
+                f"{plan.selection.dataset.name} cannot be filtered by one of the columns in the conditions: it is "
+                "computed from several rows; leave that condition out"
+            ) from error
+
+
+def _typed(connection: Connection, plan: Plan) -> Plan:
+    """The plan with the types of the properties that were asked for without one: those of the selected rows."""
+    selection = plan.selection
+    chosen = {column.name for column in selection.columns}
+    open_ones = [item for item in selection.properties if item.type is None and item.column.name in chosen]
+    if not open_ones:
+        return plan
+    rows = selection.rows()
+    if selection.limit is not None:
+        rows = sql.SQL("{} {}").format(rows, selection.order())
+    found = connection.execute(typing_query(selection.dataset, open_ones, rows)).fetchone()
     assert found is not None
-    if found[0] > plan.row_limit:
-        raise Rejected(
-            f"more than {plan.row_limit:,} rows, too many for a file that people open ({plan.format.name}): narrow it "
-            "with date_from and date_to, or take a format for machines (--format parquet, or --format csv --option "
-            "profile=raw), or have EXPORT_MAX_RECORDS raised"
-        )
+    columns = {column.name: column for column in typed(selection.dataset, open_ones, found)}
+
+    def known(of: tuple[Column, ...]) -> tuple[Column, ...]:
+        return tuple(columns.get(column.name, column) for column in of)
+
+    dataset = replace(selection.dataset, columns=known(selection.dataset.columns))
+    return replace(plan, selection=replace(selection, dataset=dataset, columns=known(selection.columns)))
+
+
+def _within_limit(connection: Connection, plan: Plan) -> Plan:
+    """The plan where its rows are not too many, or cut to as many as may be where that was asked for. Raises Rejected.
+
+    One row too many answers the question. It is asked in the snapshot that the rows are read from.
+    """
+    most, selection = plan.row_limit, plan.selection
+    if most is None or (selection.limit or most + 1) <= most:
+        return plan
+    probe = sql.SQL("SELECT count(*) FROM (SELECT 1 {rows} LIMIT {limit}) AS probe")
+    found = connection.execute(probe.format(rows=selection.rows(), limit=sql.Literal(most + 1))).fetchone()
+    assert found is not None
+    if found[0] <= most:
+        return plan
+    told = _count(connection, selection, most)
+    if plan.request.truncate:
+        reason = f"cut off after {most:,} of {told} rows, the most that EXPORT_MAX_RECORDS allows"
+        return replace(plan, selection=replace(selection, limit=most), truncated=reason)
+    raise Rejected(
+        f"{told} rows, and a file that people open ({plan.format.name}) may have {most:,} (EXPORT_MAX_RECORDS): narrow "
+        "it with filters, conditions or limit; or have it cut off there (--truncate); or take a format for machines "
+        "(--format parquet, or --format csv --option profile=raw); or have EXPORT_MAX_RECORDS raised"
+    )
+
+
+def _count(connection: Connection, selection: Selection, most: int) -> str:
+    """How many rows there are, or, where counting takes too long, more than how many."""
+    count = sql.SQL("SELECT count(*) {}").format(selection.rows())
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_COUNT_MILLISECONDS)))
+            [[found]] = connection.execute(count).fetchall()
+    except psycopg.errors.QueryCanceled:
+        return f"more than {most:,}"
+    return f"{found if selection.limit is None else min(found, selection.limit):,}"
 
 
 def _selected(connection: Connection, plan: Plan) -> list[sql.Composed]:

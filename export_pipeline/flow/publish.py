@@ -71,7 +71,8 @@ def discreet(document: Mapping[str, Any]) -> dict[str, Any]:
     if not document["options"].get("password"):
         return dict(document)
     files = [{name: value for name, value in file.items() if name != "members"} for file in document["files"]]
-    parts = [{name: value for name, value in part.items() if name != "filters"} for part in document["datasets"]]
+    inside = ("filters", "conditions")
+    parts = [{name: value for name, value in part.items() if name not in inside} for part in document["datasets"]]
     return {**document, "files": files, "datasets": parts}
 
 
@@ -84,6 +85,9 @@ def part_of(plan: Plan) -> dict[str, Any]:
         "format": plan.format.name,
         "options": plan.options.model_dump(mode="json"),
         "filters": dict(selection.described),
+        "conditions": [condition.told for condition in selection.conditions],
+        "sort": [item.told for item in selection.sort],
+        "truncated": plan.truncated or None,
         "with_referenced": bool(selection.dated and selection.referenced),
         "scope": selection.scope,
         "columns": [

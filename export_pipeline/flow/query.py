@@ -6,27 +6,25 @@ memory (measured; see docs/performance.md). `psycopg.sql` quotes them.
 
 import csv
 import io
-import math
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 
 from psycopg import sql
 
-from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_moment, parse_span, plain_date
-from export_pipeline.model.access import Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, UUID, Column, Dataset, Filter, Kind, Type
+from export_pipeline.flow.conditions import NOT_TOLD, UNTOLD, Condition, parse_conditions
+from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_span
+from export_pipeline.flow.properties import PROPERTIES, Property, parse_properties, split_properties, spread_out
+from export_pipeline.flow.sort import Sort, parse_sort
+from export_pipeline.flow.values import parse_list, parse_value
+from export_pipeline.model.access import Scope
+from export_pipeline.model.dataset import INTEGER, TEXT, UUID, Column, Dataset, Filter
 from export_pipeline.model.errors import Broken, Rejected
 
 #: The filter of every dataset that ends the file after so many rows.
 LIMIT = "limit"
 #: Where a dataset's source wants the predicates, if not at its end.
 WHERE = "{where}"
-_UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
-#: The most values that one filter takes.
-MOST_VALUES = 1000
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class Selection:
     `scope` says whose rows, those of `owner_id` or everybody's: it is None as long as nobody has been authorized, and
     then there are no rows to be had. In a package, `within` are expressions with the queries that they must be in the
     result of, and rows whose key is in one of `referenced` (queries) are selected whatever the range of dates says.
+    `conditions` look at the file's rows, behind what the source aggregates; `sort` goes before the dataset's own order.
+    `properties` are columns out of JSON, of which those without a declared type get theirs when the plan is fitted.
     """
 
     dataset: Dataset
@@ -51,15 +51,31 @@ class Selection:
     left_out: tuple[Column, ...] = ()
     within: tuple[tuple[str, sql.Composable], ...] = ()
     referenced: tuple[sql.Composable, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    sort: tuple[Sort, ...] = ()
+    properties: tuple[Property, ...] = ()
 
     @property
     def described(self) -> Mapping[str, str]:
         """The filters as text, the range as the moments that it begins at and ends before. Of what is personal, only
         that it was filtered by."""
         bounds = {DATE_FROM: self.span.starts, "date_before": self.span.ends}
-        personal = {item.name for item in self.dataset.filters if item.sensitivity in _UNTOLD}
-        values = {name: "(not told)" if name in personal else _text_of(value) for name, value in self.values.items()}
+        personal = {item.name for item in self.dataset.filters if item.sensitivity in UNTOLD}
+        values = {name: NOT_TOLD if name in personal else _text_of(value) for name, value in self.values.items()}
         return values | {name: moment.isoformat() for name, moment in bounds.items() if moment}
+
+    @property
+    def summary(self) -> Mapping[str, str]:
+        """All that rows were chosen and ordered by, as text for people."""
+        where = " and ".join(condition.told for condition in self.conditions)
+        sort = ", ".join(item.told for item in self.sort)
+        return {**self.described, **({"where": where} if where else {}), **({"sort": sort} if sort else {})}
+
+    @property
+    def looked_at(self) -> tuple[Column, ...]:
+        """The columns that conditions and the order look at."""
+        columns = [column for condition in self.conditions for column in condition.columns]
+        return tuple(dict.fromkeys((*columns, *(item.column for item in self.sort))))
 
     @property
     def read(self) -> tuple[Column, ...]:
@@ -80,13 +96,16 @@ class Selection:
 
     def rows(self) -> sql.Composed:
         """What follows the select list, without the order and the limit. Raises Broken where nobody was authorized."""
-        if WHERE in self.dataset.source:
+        conditions = [condition.predicate for condition in self.conditions]
+        predicates = conditions if WHERE in self.dataset.source else [self._where(), *conditions]
+        if not predicates:
             return sql.SQL("FROM {}").format(self.source())
-        return sql.SQL("FROM {} WHERE {}").format(self.source(), self._where())
+        return sql.SQL("FROM {} WHERE {}").format(self.source(), sql.SQL(" AND ").join(predicates))
 
     def order(self) -> sql.Composed:
         """The ORDER BY clause, and the limit."""
-        order = sql.SQL("ORDER BY {}").format(sql.SQL(self.dataset.order_by))
+        keys = [*(item.composed() for item in self.sort), sql.SQL(self.dataset.order_by)]
+        order = sql.SQL("ORDER BY {}").format(sql.SQL(", ").join(keys))
         return order if self.limit is None else sql.SQL("{} LIMIT {}").format(order, sql.Literal(self.limit))
 
     def _where(self) -> sql.Composed:
@@ -112,7 +131,13 @@ class Selection:
 
 
 def select(
-    dataset: Dataset, filters: Mapping[str, str], columns: tuple[str, ...], at: datetime | None = None
+    dataset: Dataset,
+    filters: Mapping[str, str],
+    columns: tuple[str, ...],
+    at: datetime | None = None,
+    *,
+    conditions: tuple[str, ...] = (),
+    sort: tuple[str, ...] = (),
 ) -> Selection:
     """Checks names, types and ranges; named ranges of dates are counted from `at`, which is now where it is not given.
     Raises Rejected with the name, the value and what is allowed."""
@@ -135,47 +160,37 @@ def select(
         dated.append(sql.SQL("({}) < {}").format(when, sql.Literal(span.ends)))
     if dataset.where:
         predicates.append(sql.SQL("({})").format(sql.SQL(dataset.where)))
+    items = values.get(PROPERTIES)
+    properties = parse_properties(dataset, items) if isinstance(items, tuple) else ()
+    spread = spread_out(dataset, properties) if properties else dataset
     return Selection(
-        dataset=dataset,
-        columns=_columns(dataset, columns),
+        dataset=spread,
+        columns=_columns(spread, columns),
         named=bool(columns),
         values=values,
         span=span,
         predicates=tuple(predicates),
         dated=tuple(dated),
         limit=_limit(filters),
+        conditions=parse_conditions(_known(dataset, properties), conditions),
+        sort=parse_sort(_known(dataset, properties), sort),
+        properties=properties,
     )
 
 
 def filters_of(dataset: Dataset) -> tuple[Filter, ...]:
-    """The dataset's filters, with `ids` where its rows have an id."""
+    """The dataset's filters, with `ids` where its rows have an id and `properties` where some can be columns."""
     ids = Filter("ids", UUID, f"({dataset.key}) IN ({{values}})", "Only the rows with these ids.", many=True)
-    return (*dataset.filters, *((ids,) if dataset.key else ()))
-
-
-def parse_list(text: str, name: str) -> list[str]:
-    """The values of a list: between commas, one that holds a comma or a quote in double quotes, as in CSV. Raises
-    Rejected."""
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True))
-    except csv.Error:
-        lines = []
-    values = list(dict.fromkeys(value for line in lines for value in line))
-    if len(lines) != 1 or not all(values):
-        raise Rejected(
-            f'{name}={text!r} is not a list of values: put commas between them, and one that holds a comma in "quotes"'
-        )
-    if len(values) > MOST_VALUES:
-        raise Rejected(f"{name} has {len(values):,} values, and can have {MOST_VALUES:,}; ask for fewer at a time")
-    return values
-
-
-def parse_value(kind: Type, text: str, name: str) -> object:
-    """The value that the text stands for. Raises Rejected."""
-    try:
-        return _PARSERS[kind.kind](text)
-    except (ValueError, InvalidOperation):
-        raise Rejected(f"{name}={text!r} is not {_EXPECTED[kind.kind]}") from None
+    named = dataset.spread.column if dataset.spread else ""
+    properties = Filter(
+        PROPERTIES,
+        TEXT,
+        "true",
+        f"Instead of the column {named}, one column for each of these properties, perhaps with a type, as in "
+        "plan,amount:decimal(12,2),utm.source.",
+        many=True,
+    )
+    return (*dataset.filters, *((ids,) if dataset.key else ()), *((properties,) if named else ()))
 
 
 def _predicate(item: Filter, value: object) -> sql.Composed:
@@ -183,6 +198,12 @@ def _predicate(item: Filter, value: object) -> sql.Composed:
         literals = sql.SQL(", ").join(map(sql.Literal, value))
         return sql.SQL("({})").format(sql.SQL(item.sql).format(values=literals))
     return sql.SQL("({})").format(sql.SQL(item.sql).format(value=sql.Literal(value)))
+
+
+def _known(dataset: Dataset, properties: Sequence[Property]) -> Dataset:
+    """The dataset with the columns that conditions and the order may look at: also properties of a declared type."""
+    declared = tuple(item.column for item in properties if item.type)
+    return replace(dataset, columns=(*dataset.columns, *declared)) if declared else dataset
 
 
 def _columns(dataset: Dataset, names: tuple[str, ...]) -> tuple[Column, ...]:
@@ -199,6 +220,8 @@ def _columns(dataset: Dataset, names: tuple[str, ...]) -> tuple[Column, ...]:
 
 
 def _parse(item: Filter, text: str) -> object:
+    if item.name == PROPERTIES:
+        return tuple(split_properties(text))
     if not item.many:
         return parse_value(item.type, text, item.name)
     return tuple(parse_value(item.type, value, item.name) for value in parse_list(text, item.name))
@@ -220,62 +243,3 @@ def _limit(filters: Mapping[str, str]) -> int | None:
     if not isinstance(limit, int) or limit < 1:
         raise Rejected(f"limit={filters[LIMIT]!r} is not the number of rows to deliver at most: 1 or more")
     return limit
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return {"true": True, "false": False}[text.lower()]
-    except KeyError:
-        raise ValueError(text) from None
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _decimal(text: str) -> Decimal:
-    value = Decimal(text)
-    if not value.is_finite():
-        raise ValueError(text)
-    return value
-
-
-def _integer(text: str) -> int:
-    value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(text)
-    return value
-
-
-def _text(text: str) -> str:
-    if "\0" in text:
-        raise ValueError(text)
-    return text
-
-
-_PARSERS: Mapping[Kind, Callable[[str], object]] = {
-    Kind.TEXT: _text,
-    Kind.UUID: uuid.UUID,
-    Kind.INTEGER: _integer,
-    Kind.DECIMAL: _decimal,
-    Kind.FLOAT: _float,
-    Kind.BOOLEAN: _boolean,
-    Kind.DATE: plain_date,
-    Kind.TIMESTAMP: lambda text: parse_moment({"value": text}, "value")[0],
-    Kind.JSON: _text,
-}
-
-_EXPECTED = {
-    Kind.TEXT: "a text without NUL",
-    Kind.UUID: "a UUID such as 6f1c1f6e-2d0a-5c0e-9a44-0f3f0f9f6a10",
-    Kind.INTEGER: "a whole number of 64 bits",
-    Kind.DECIMAL: "a decimal number",
-    Kind.FLOAT: "a finite number",
-    Kind.BOOLEAN: "true or false",
-    Kind.DATE: "a date such as 2010-11-17",
-    Kind.TIMESTAMP: "a date or a timestamp such as 2010-11-17T14:00:00Z",
-    Kind.JSON: "a text without NUL",
-}

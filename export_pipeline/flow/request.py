@@ -6,6 +6,7 @@ from functools import partial
 from export_pipeline.flow.authorize import Grant, authorize_role, authorize_selection, identify
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order, members_of
+from export_pipeline.flow.patterns import check_patterns
 from export_pipeline.flow.plan import Order, Plan
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.model.access import Principal
@@ -51,6 +52,7 @@ def authorize_order(engine: Engine, principal: Principal, order: Order) -> tuple
 def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[Plan, Grant]:
     """One plan of an order; see there."""
     grant = authorize_selection(engine, principal, plan.selection)
+    check_patterns(engine.source, plan.selection)
     return replace(plan, selection=grant.selection), grant
 
 

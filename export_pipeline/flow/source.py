@@ -121,7 +121,8 @@ def translate(error: psycopg.Error) -> ExportError:
             "the source database cannot be reached or went away; check that it is up and EXPORT_SOURCE_URL"
         )
     message = error.diag.message_primary or type(error).__name__
-    if isinstance(error, psycopg.errors.QueryCanceled):
+    # 25P04: the transaction's own timeout, which may come first.
+    if isinstance(error, psycopg.errors.QueryCanceled) or state == "25P04":
         return Broken(
             f"the source database stopped the query ({message}); narrow the export or raise EXPORT_SNAPSHOT_SECONDS"
         )

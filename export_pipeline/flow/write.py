@@ -127,7 +127,7 @@ def context_of(engine: Engine, export_id: str, plan: Plan, snapshot_at: datetime
         title=dataset.title,
         columns=plan.columns,
         snapshot_at=snapshot_at,
-        filters=plan.selection.described,
+        filters=plan.summary,
         report=dataset.report.within(frozenset(column.name for column in plan.columns)),
         branding=engine.settings.branding_directory,
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
+from export_pipeline.model.condition import comparisons_of, parse_condition
 from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest, Phase, Status
 from export_pipeline.model.verification import Verification, Verify
 
@@ -64,10 +65,21 @@ def job_of(row: DictRow) -> ExportJob:
 
 
 def asked(request: ExportRequest) -> dict[str, Any]:
-    """What was asked for, for the audit log: the names of filters, not their values."""
+    """What was asked for, for the audit log: the names of filters and of columns in conditions, not their values."""
     return {
         "filters": sorted(request.filters),
+        "conditions": sorted({name for text in request.conditions for name in _columns_of(text, request.dataset)}),
+        "sort": list(request.sort),
+        "truncate": request.truncate,
         "columns": list(request.columns),
         "format": request.format,
         "destination": request.destination,
     }
+
+
+def _columns_of(condition: str, dataset: str) -> set[str]:
+    """The columns that a condition looks at, after their dataset's name where it has that. What lies in JSON is not
+    named: keys may be personal."""
+    datasets = {part.strip().partition(":")[0] for part in dataset.split(",")}
+    paths = [item.path for item in comparisons_of(parse_condition(condition))]
+    return {".".join(path[:2] if path[0] in datasets else path[:1]) for path in paths}

@@ -119,6 +119,16 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A JSON column whose properties can be asked for as columns of their own, by the filter `properties`. `sql` yields
+    the whole JSON as jsonb; what is in `withheld` leaves in no column and is looked at by nobody."""
+
+    column: str
+    sql: str
+    withheld: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One exportable cut of the source: what follows FROM, the columns, the filters, the order and the access table.
 
@@ -133,7 +143,8 @@ class Dataset:
     expressions of the owner, the filters and the date are in the scope of that place. Other braces mean nothing.
 
     `derive` adds what SQL has no function for. It gets all columns, batch by batch as they were read, and fills in
-    those whose `sql` is a placeholder such as `NULL::float8`; it neither adds nor drops nor moves rows.
+    those whose `sql` is a placeholder that begins with NULL, such as `NULL::float8`; it neither adds nor drops nor
+    moves rows. `spread` names a JSON column whose properties can be columns of their own.
     """
 
     name: str
@@ -153,6 +164,7 @@ class Dataset:
     tables: tuple[str, ...] = field(default=())
     report: Report = field(default_factory=Report)
     derive: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    spread: Spread | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -172,3 +184,7 @@ class Dataset:
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""
         return next((column for column in self.columns if column.name == name), None)
+
+    def is_derived(self, column: Column) -> bool:
+        """Whether the column has its values from `derive`, so that the source knows nothing of them."""
+        return self.derive is not None and column.sql.startswith("NULL")

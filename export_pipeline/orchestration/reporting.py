@@ -108,6 +108,8 @@ def job_metadata(job: ExportJob) -> dict[str, Any]:
         "format": job.request.format,
         "attempt": job.attempt,
     }
+    if job.truncated:
+        metadata["truncated"] = "rows beyond EXPORT_MAX_RECORDS were cut off, as was asked for"
     if job.started_at and job.completed_at:
         metadata["duration_seconds"] = (job.completed_at - job.started_at).total_seconds()
     if job.snapshot_at:

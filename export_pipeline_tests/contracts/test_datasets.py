@@ -14,6 +14,7 @@ from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, USERS, sample_id
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.plan import make_plan
+from export_pipeline.flow.properties import PROPERTIES
 from export_pipeline.flow.query import Selection, filters_of
 from export_pipeline.flow.request import authorize_plan
 from export_pipeline.flow.source import Source
@@ -53,6 +54,7 @@ VALUES = {
     "team": "SELECT 'North'",
     "entity_type": "SELECT 'user'",
     "action": "SELECT 'role_change'",
+    "properties": "SELECT 'path,seconds:decimal(6,1)'",
 }
 #: Filters of one name that mean other things in some datasets.
 SPECIAL_VALUES = {
@@ -183,6 +185,8 @@ def test_filter_when_its_value_is_hostile_then_refused_or_just_a_value(
     """Typed filters refuse it. Of texts no row has such a value, so that any row would tell that it was understood."""
     dataset = DATASETS[name]
     base = required(dataset)
+    if item.name == PROPERTIES:
+        pytest.skip("names columns and not values: flow/test_properties.py")
     with psycopg.connect(sample_engine.settings.source.get_secret_value()) as connection:
         connection.read_only = True
         for attack in ATTACKS:

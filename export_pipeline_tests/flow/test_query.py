@@ -12,7 +12,8 @@ from psycopg import sql
 from export_pipeline.cli.exports import parse_filters
 from export_pipeline.datasets.campaign_results import DATASET
 from export_pipeline.embedded.sample import sample_id
-from export_pipeline.flow.query import parse_list, select
+from export_pipeline.flow.query import select
+from export_pipeline.flow.values import parse_list
 from export_pipeline.model.access import VISIBLE, Role, Scope, Sensitivity
 from export_pipeline.model.dataset import TEXT, Dataset, Filter
 from export_pipeline.model.errors import Rejected
