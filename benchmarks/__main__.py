@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 from benchmarks.bench import running
-from benchmarks.measures import MEASURES, Line, Options
+from benchmarks.filters import filters
+from benchmarks.measures import MEASURES as OTHERS
+from benchmarks.measures import Line, Options
+
+MEASURES = {**OTHERS, "filters": filters}
 
 
 def main() -> int:

@@ -60,7 +60,7 @@ class Line:
 def s3(bench: Bench, options: Options) -> Iterator[Line]:
     """CSV to S3, plain and compressed, against psql piped into boto3, perhaps through gzip or zstd."""
     campaign = bench.campaign(options.rows)
-    plain, gzip, zstd, copy, copy_gzip, copy_zstd = _in_turns(
+    plain, gzip, zstd, copy, copy_gzip, copy_zstd = in_turns(
         options.repeat,
         lambda: export(bench, campaign, "csv", "s3"),
         lambda: export(bench, campaign, "csv", "s3", "compression=gzip"),
@@ -69,15 +69,15 @@ def s3(bench: Bench, options: Options) -> Iterator[Line]:
         lambda: copy_to_s3(bench, campaign, "gzip -6"),
         lambda: copy_to_s3(bench, campaign, "zstd -3 -c -q"),
     )
-    yield Line("s3 csv", _own_seconds(plain), _seconds(copy), "s", 0.85, _whole_time(plain))
-    yield Line("s3 csv gzip", _own_seconds(gzip), _seconds(copy_gzip), "s", 0.6, _whole_time(gzip))
-    yield Line("s3 csv zstd", _own_seconds(zstd), _seconds(copy_zstd), "s", 0.9, _whole_time(zstd))
+    yield Line("s3 csv", own_seconds(plain), seconds_of(copy), "s", 0.85, whole_time(plain))
+    yield Line("s3 csv gzip", own_seconds(gzip), seconds_of(copy_gzip), "s", 0.6, whole_time(gzip))
+    yield Line("s3 csv zstd", own_seconds(zstd), seconds_of(copy_zstd), "s", 0.9, whole_time(zstd))
 
 
 def local(bench: Bench, options: Options) -> Iterator[Line]:
     """CSV and JSON Lines to a local file, Parquet to S3, against psql to a local file."""
     campaign = bench.campaign(options.rows)
-    csv, jsonl, parquet, copy, copy_json = _in_turns(
+    csv, jsonl, parquet, copy, copy_json = in_turns(
         options.repeat,
         lambda: export(bench, campaign, "csv", "local"),
         lambda: export(bench, campaign, "jsonl", "local"),
@@ -85,24 +85,24 @@ def local(bench: Bench, options: Options) -> Iterator[Line]:
         lambda: copy_to_file(bench, query(campaign), "FORMAT csv, HEADER"),
         lambda: copy_to_file(bench, f"SELECT row_to_json(row) FROM ({query(campaign)}) AS row", "FORMAT text"),
     )
-    yield Line("local csv", _own_seconds(csv), _seconds(copy), "s", 0.95, _whole_time(csv))
-    yield Line("local jsonl", _own_seconds(jsonl), _seconds(copy_json), "s", 1.0, _whole_time(jsonl))
-    yield Line("s3 parquet", _own_seconds(parquet), _seconds(copy), "s", 1.0, _whole_time(parquet))
+    yield Line("local csv", own_seconds(csv), seconds_of(copy), "s", 0.95, whole_time(csv))
+    yield Line("local jsonl", own_seconds(jsonl), seconds_of(copy_json), "s", 1.0, whole_time(jsonl))
+    yield Line("s3 parquet", own_seconds(parquet), seconds_of(copy), "s", 1.0, whole_time(parquet))
 
 
 def avro(bench: Bench, options: Options) -> Iterator[Line]:
     """Avro to a local file against fastavro writing the same rows."""
     campaign = bench.campaign(options.rows)
-    ours, reference = _in_turns(
+    ours, reference = in_turns(
         options.repeat, lambda: export(bench, campaign, "avro", "local"), lambda: write_by("fastavro", bench, campaign)
     )
-    yield Line("local avro", _own_seconds(ours), _seconds(reference), "s", 0.5, _whole_time(ours))
+    yield Line("local avro", own_seconds(ours), seconds_of(reference), "s", 0.5, whole_time(ours))
 
 
 def instead(bench: Bench, options: Options) -> Iterator[Line]:
     """CSV and Parquet against what somebody would write otherwise."""
     campaign = bench.campaign(options.rows)
-    csv, parquet, *others = _in_turns(
+    csv, parquet, *others = in_turns(
         options.repeat,
         lambda: export(bench, campaign, "csv", "local"),
         lambda: export(bench, campaign, "parquet", "local"),
@@ -111,19 +111,19 @@ def instead(bench: Bench, options: Options) -> Iterator[Line]:
     for name, runs in zip(INSTEAD, others, strict=True):
         ours = parquet if name.endswith("parquet") else csv
         note = f"peak memory {median(item.peak_mb for item in ours):.0f} MB : {median(r.peak_mb for r in runs):.0f} MB"
-        yield Line(f"local {name}", _own_seconds(ours), _seconds(runs), "s", 1.0, note)
+        yield Line(f"local {name}", own_seconds(ours), seconds_of(runs), "s", 1.0, note)
 
 
 def verify(bench: Bench, options: Options) -> Iterator[Line]:
     """What the proof costs: the same export with all rows read back, and without."""
     campaign = bench.campaign(options.rows)
     for form, limit in (("parquet", 1.1), ("csv", 1.35), ("jsonl", 2.0), ("avro", 3.0)):
-        proven, plain = _in_turns(
+        proven, plain = in_turns(
             options.repeat,
             partial(export, bench, campaign, form, "s3", verify="full"),
             partial(export, bench, campaign, form, "s3"),
         )
-        yield Line(f"verify {form}", _own_seconds(proven), _own_seconds(plain), "s", limit)
+        yield Line(f"verify {form}", own_seconds(proven), own_seconds(plain), "s", limit)
 
 
 def memory(bench: Bench, options: Options) -> Iterator[Line]:
@@ -144,7 +144,7 @@ def package(bench: Bench, options: Options) -> Iterator[Line]:
     """A ZIP package of five datasets against the sum of its parts."""
     campaign = bench.campaign(options.xlsx_rows)
     names = ("campaigns", "contacts", "calls", "campaign_results", "survey_outcomes")
-    whole, *parts = _in_turns(
+    whole, *parts = in_turns(
         options.repeat,
         partial(export, bench, campaign, "zip", "local", "profile=raw", dataset=",".join(names)),
         *(
@@ -152,22 +152,22 @@ def package(bench: Bench, options: Options) -> Iterator[Line]:
             for name in names
         ),
     )
-    total = sum(_own_seconds(runs) for runs in parts)
-    yield Line(f"zip of {len(names)}", _own_seconds(whole), total, "s", 1.15)
+    total = sum(own_seconds(runs) for runs in parts)
+    yield Line(f"zip of {len(names)}", own_seconds(whole), total, "s", 1.15)
 
 
 def xlsx(bench: Bench, options: Options) -> Iterator[Line]:
     """XLSX to a local file, the rows alone and with all features, against XlsxWriter in constant-memory mode; and the
     peak memory, also for all rows."""
     campaign = bench.campaign(options.xlsx_rows)
-    plain, report, reference = _in_turns(
+    plain, report, reference = in_turns(
         options.repeat,
         lambda: export(bench, campaign, "xlsx", "local", "workbook=rows"),
         lambda: export(bench, campaign, "xlsx", "local", "workbook=report"),
         lambda: write_by_xlsxwriter(bench, campaign),
     )
-    yield Line("xlsx rows", _own_seconds(plain), _seconds(reference), "s", 0.22, _whole_time(plain))
-    yield Line("xlsx report", _own_seconds(report), _seconds(reference), "s", 0.35, _whole_time(report))
+    yield Line("xlsx rows", own_seconds(plain), seconds_of(reference), "s", 0.22, whole_time(plain))
+    yield Line("xlsx report", own_seconds(report), seconds_of(reference), "s", 0.35, whole_time(report))
     large = bench.campaign(options.rows)
     of_all = {kind: [export(bench, large, "xlsx", "local", f"workbook={kind}")] for kind in ("rows", "report")}
     for kind, few in (("rows", plain), ("report", report)):
@@ -233,8 +233,16 @@ def export(
     document = json.loads(done.output)
     if document["status"] != "completed" or (dataset == "campaign_results" and document["rows"] != campaign.rows):
         raise SystemExit(f"{document['rows']} rows instead of {campaign.rows}, {document['status']}")
+    return delivered(bench, done)
+
+
+def delivered(bench: Bench, done: Run) -> Run:
+    """Deletes what the command has delivered; ends the benchmarks where that is nothing."""
+    document = json.loads(done.output)
+    if document["status"] != "completed" or not document["rows"]:
+        raise SystemExit(f"{document['rows']} rows, {document['status']}: {document['error']}")
     for file in document["files"]:
-        if destination == "s3":
+        if document["destination"] == "s3":
             _delete(bench, file["url"].split("/", 3)[3])
         else:
             _empty(bench)
@@ -297,7 +305,7 @@ def _export_by_dagster(bench: Bench, campaign: Campaign) -> dict[str, Any]:
     return document
 
 
-def _in_turns(repeat: int, *measured: Callable[[], Run]) -> list[list[Run]]:
+def in_turns(repeat: int, *measured: Callable[[], Run]) -> list[list[Run]]:
     """Runs them in turns after one discarded round, so that a slow minute of the machine slows all of them."""
     for item in measured:
         item()
@@ -305,18 +313,18 @@ def _in_turns(repeat: int, *measured: Callable[[], Run]) -> list[list[Run]]:
     return [list(runs) for runs in zip(*rounds, strict=True)]
 
 
-def _seconds(runs: list[Run]) -> float:
+def seconds_of(runs: list[Run]) -> float:
     return median(item.seconds for item in runs)
 
 
-def _own_seconds(runs: list[Run]) -> float:
+def own_seconds(runs: list[Run]) -> float:
     """From the first look at the source to the published, verified file: the command without its start."""
     return median(_between(json.loads(item.output), "started_at", "completed_at") for item in runs)
 
 
-def _whole_time(runs: list[Run]) -> str:
+def whole_time(runs: list[Run]) -> str:
     """How long the whole command took, which also starts Python and tells Dagster about the export."""
-    return f"the whole command {_seconds(runs):.2f} s"
+    return f"the whole command {seconds_of(runs):.2f} s"
 
 
 def _between(document: dict[str, Any], start: str, end: str) -> float:

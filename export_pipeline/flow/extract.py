@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Bytes in a batch: 2 MiB keeps memory flat, 8 MiB nearly doubles it (measured; see docs/performance.md).
 BATCH_BYTES = 2 << 20
 
+#: What PostgreSQL says of a text that is not of the type that it is read as.
+_OF_ANOTHER_TYPE = ("invalid input syntax for type", "out of range")
+
 #: Calendars of files end here: year 1 and year 9999, in days and microseconds since 1970.
 _DAYS = (-719_162, 2_932_896)
 _MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
@@ -178,15 +181,15 @@ def translated_errors(attempt: Attempt) -> Iterator[None]:
 
 @contextmanager
 def _property_errors(attempt: Attempt) -> Iterator[None]:
-    """As `translated_errors`; values that are not of their type are those of properties."""
-    import adbc_driver_manager
-
+    """As `translated_errors`; values that are not of their type are those of properties. In the midst of a stream there
+    is only the text to tell by."""
     with translated_errors(attempt):
         try:
             yield
-        except adbc_driver_manager.Error as error:
-            if (error.sqlstate or "")[:2] != "22":
+        except OSError as error:
+            if not any(words in str(error) for words in _OF_ANOTHER_TYPE):
                 raise
+            attempt.check()
             raise Rejected(OF_ANOTHER_TYPE) from error
 
 

@@ -206,10 +206,8 @@ def _typed(connection: Connection, plan: Plan) -> Plan:
     open_ones = [item for item in selection.properties if item.type is None and item.column.name in chosen]
     if not open_ones:
         return plan
-    rows = selection.rows()
-    if selection.limit is not None:
-        rows = sql.SQL("{} {}").format(rows, selection.order())
-    found = connection.execute(typing_query(selection.dataset, open_ones, rows)).fetchone()
+    # Of all rows, whatever the limit: PostgreSQL may read values as their types before it sorts and cuts.
+    found = connection.execute(typing_query(selection.dataset, open_ones, selection.rows())).fetchone()
     assert found is not None
     columns = {column.name: column for column in typed(selection.dataset, open_ones, found)}
 
@@ -239,8 +237,8 @@ def _within_limit(connection: Connection, plan: Plan) -> Plan:
         return replace(plan, selection=replace(selection, limit=most), truncated=reason)
     raise Rejected(
         f"{told} rows, and a file that people open ({plan.format.name}) may have {most:,} (EXPORT_MAX_RECORDS): narrow "
-        "it with filters, conditions or limit; or have it cut off there (--truncate); or take a format for machines "
-        "(--format parquet, or --format csv --option profile=raw); or have EXPORT_MAX_RECORDS raised"
+        "it with filters (date_from, date_to …), conditions or limit; or have it cut off there (--truncate); or take a "
+        "format for machines (--format parquet, or --format csv --option profile=raw); or have that limit raised"
     )
 
 

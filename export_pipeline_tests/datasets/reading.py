@@ -33,9 +33,11 @@ def authorized(
     email: str = ADMIN,
     columns: tuple[str, ...] = (),
     at: datetime | None = None,
+    conditions: tuple[str, ...] = (),
+    sort: tuple[str, ...] = (),
 ) -> Plan:
     """The plan as far as the person may have it."""
-    request = ExportRequest(dataset, email, filters or {}, columns, format="parquet")
+    request = ExportRequest(dataset, email, filters or {}, columns, conditions, sort, format="parquet")
     who = Principal(sample_id("user", email), email, email.partition("@")[0], Role(USERS[email]))
     return authorize_plan(engine, who, make_plan(engine, request, at))[0]
 

@@ -15,6 +15,7 @@ from export_pipeline.flow.source import Source
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.services import open_services
 from export_pipeline_tests.conftest import fresh_database
+from export_pipeline_tests.flow.things import THINGS
 from export_pipeline_tests.servers.faults import FaultProxy, fault_proxy
 
 ADMIN = "admin@example.com"
@@ -24,6 +25,12 @@ ADMIN = "admin@example.com"
 def asked() -> ExportRequest:
     """A request that an administrator may make."""
     return ExportRequest(dataset="campaign_results", requested_by=ADMIN, filters={"campaign_id": LAST_CAMPAIGN})
+
+
+@pytest.fixture(scope="module")
+def things(sample_engine: Engine) -> Engine:
+    """An engine with a dataset that holds every type."""
+    return replace(sample_engine, datasets={**sample_engine.datasets, "things": THINGS})
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_request_when_wrong_then_refused_and_audited_and_nothing_filed(
 def test_export_when_over_the_record_limit_then_refused_with_ways_out(engine: Engine, asked: ExportRequest) -> None:
     small = replace(engine, settings=engine.settings.model_copy(update={"max_records": 100}))
     job = file_request(small, asked)
-    with pytest.raises(Rejected, match=r"more than 100 rows.*date_from.*--format parquet.*EXPORT_MAX_RECORDS"):
+    with pytest.raises(Rejected, match=r"^[0-9,]+ rows.* 100 .*MAX_RECORDS.*date_from.*--truncate.*--format parquet"):
         run_export(small, job)
     ended = engine.jobs.get(job.id)
     assert ended is not None and (ended.status, ended.error_kind) == (Status.FAILED, "invalid")
