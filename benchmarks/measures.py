@@ -314,6 +314,7 @@ def in_turns(repeat: int, *measured: Callable[[], Run]) -> list[list[Run]]:
 
 
 def seconds_of(runs: list[Run]) -> float:
+    """The whole command, its start included."""
     return median(item.seconds for item in runs)
 
 

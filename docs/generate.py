@@ -59,8 +59,8 @@ def datasets_page() -> str:
         "it into a folder of your own and name that folder in `EXPORT_DATASETS_PATH`.",
         "Filters that take a list take several values with commas between them (a value that holds a comma in double "
         "quotes), or are given several times on the command line. Columns that a role may not see are left out of its "
-        "files, which the manifest tells; asking for one by name, or filtering by one, is refused. Every column can also "
-        "be filtered by a condition and ordered by: see [Filters, conditions and order](filters.md).",
+        "files, which the manifest tells; asking for one by name, or filtering by one, is refused. Every column can "
+        "also be filtered by a condition and ordered by: see [Filters, conditions and order](filters.md).",
         _table(("Dataset", "What it holds", "Who may have it"), rows),
         "## Packages",
         "Several datasets in one file: see [Packages, parts and proofs](packages.md). These are ready-made, and are "

@@ -30,6 +30,7 @@ from export_pipeline.orchestration.reporting import job_metadata
 from export_pipeline.registry import load_parts
 from export_pipeline_tests.conftest import fresh_database
 from export_pipeline_tests.flow.test_export import contents, table
+from export_pipeline_tests.flow.things import THINGS
 
 DATASETS = load_parts("export_pipeline.datasets", "DATASET", Dataset)
 
@@ -169,6 +170,18 @@ def test_export_when_cutting_was_asked_for_then_cut_and_everything_says_so(
     assert table(small, job)[0]["price"] == most, "the first by the order that was asked for"
     again = small.jobs.get(job.id)
     assert again is not None and again.truncated
+
+
+def test_export_when_more_rows_are_read_than_were_counted_then_refused_and_nothing_is_left(
+    small: Engine, asked: ExportRequest
+) -> None:
+    """A source that shows one connection more than the other, as no snapshot would."""
+    rows = "CASE current_setting('application_name') WHEN 'export_pipeline' THEN 10 ELSE 30 END"
+    numbers = replace(THINGS, name="numbers", source=f"generate_series(1, {rows}) AS t (n)", columns=THINGS.columns[:1])
+    engine = replace(small, datasets={"numbers": numbers})
+    with pytest.raises(Rejected, match="more than 20 rows, which were not there when they were counted"):
+        export(engine, asked, dataset="numbers", filters={})
+    assert list(small.destination("local").list("")) == []
 
 
 def test_export_when_nothing_had_to_be_cut_then_not_truncated(small: Engine, asked: ExportRequest) -> None:
