@@ -12,6 +12,7 @@ from typing import Any
 from psycopg import sql
 from pydantic import ValidationError
 
+from export_pipeline.flow.columns import refuse_computed
 from export_pipeline.flow.compress import CODECS, compression_of, with_level
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.query import Selection, select
@@ -103,6 +104,7 @@ def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None
     columns the plan selects is open until somebody is authorized (`flow.request.authorize_plan`).
     """
     selection = select(engine.dataset(request.dataset), request.filters, request.columns, at)
+    refuse_computed(request, selection.columns)
     form = engine.format(request.format)
     options = parse_options(engine, form, request.options)
     limit = engine.settings.max_records if form.for_people(options) else None
@@ -123,8 +125,8 @@ def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
         expressions = _selected(connection, plan)
         _refuse_too_many(connection, plan)
         columns = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(expression, sql.Identifier(column.name))
-            for expression, column in zip(expressions, plan.selection.read, strict=True)
+            sql.SQL("{} AS {}").format(expression, sql.Identifier(name))
+            for expression, name in zip(expressions, plan.selection.read_as, strict=True)
         )
         query = sql.SQL("SELECT {columns} {rows} {order}").format(
             columns=columns, rows=plan.selection.rows(), order=plan.selection.order()

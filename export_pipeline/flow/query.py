@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 
 from psycopg import sql
 
+from export_pipeline.flow.columns import choose_columns
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_moment, parse_span, plain_date
 from export_pipeline.model.access import Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, UUID, Column, Dataset, Filter, Kind, Type
@@ -63,8 +64,17 @@ class Selection:
 
     @property
     def read(self) -> tuple[Column, ...]:
-        """The columns to read: all where some are derived from others, else those of the file."""
-        return self.dataset.columns if self.dataset.derive else self.columns
+        """The columns to read: those of the file; where the dataset derives some from others, all that it has and those
+        that are computed."""
+        if self.dataset.derive is None:
+            return self.columns
+        return (*self.dataset.columns, *(column for column in self.columns if column.computed))
+
+    @property
+    def read_as(self) -> tuple[str, ...]:
+        """What the query calls the columns to read. Not as the person does: a column of theirs could have the name of
+        one that the dataset is ordered by, which means the result's column first."""
+        return tuple(f"#{place}" if column.of else column.name for place, column in enumerate(self.read))
 
     def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
         """The same, of everybody's rows, or of those of that owner alone."""
@@ -137,7 +147,7 @@ def select(
         predicates.append(sql.SQL("({})").format(sql.SQL(dataset.where)))
     return Selection(
         dataset=dataset,
-        columns=_columns(dataset, columns),
+        columns=choose_columns(dataset, columns),
         named=bool(columns),
         values=values,
         span=span,
@@ -183,19 +193,6 @@ def _predicate(item: Filter, value: object) -> sql.Composed:
         literals = sql.SQL(", ").join(map(sql.Literal, value))
         return sql.SQL("({})").format(sql.SQL(item.sql).format(values=literals))
     return sql.SQL("({})").format(sql.SQL(item.sql).format(value=sql.Literal(value)))
-
-
-def _columns(dataset: Dataset, names: tuple[str, ...]) -> tuple[Column, ...]:
-    chosen = []
-    for name in names:
-        column = dataset.column(name)
-        if column is None:
-            known = ", ".join(item.name for item in dataset.columns)
-            raise Rejected(f"{dataset.name} has no column {name!r}; it has: {known}")
-        if column in chosen:
-            raise Rejected(f"the column {name!r} is asked for twice")
-        chosen.append(column)
-    return tuple(chosen) or dataset.columns
 
 
 def _parse(item: Filter, text: str) -> object:
