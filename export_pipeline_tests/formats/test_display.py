@@ -1,4 +1,4 @@
-"""Numbers, dates and moments as people of a language and a time zone read them; and that the files read back exactly."""
+"""Numbers, dates and moments as people of a language and a time zone read them, and files that read back exactly."""
 
 import csv
 import io
@@ -118,9 +118,8 @@ def test_moments_when_any_then_the_text_says_the_same_moment_with_the_zones_wall
     for line, moment in zip(text.splitlines()[1:], moments, strict=True):
         found = datetime.fromisoformat(line.rstrip(","))
         assert found == moment
-        offset = (
-            moment.astimezone(ZoneInfo(zone)).utcoffset() if 1 < moment.year < 2100 else None
-        )  # chrono knows no summer time after 2099
+        # Polars knows no summer time after 2099.
+        offset = moment.astimezone(ZoneInfo(zone)).utcoffset() if 1 < moment.year < 2100 else None
         if offset is not None and offset.total_seconds() % 60 == 0:
             assert found.utcoffset() == offset
 
