@@ -141,7 +141,10 @@ class _Parser:
                 raise self._wrong("functions cannot be put into each other")
             if token.text in ("true", "false") and self._dataset.column(token.text) is None:
                 return Constant(token.text == "true")
-        return self._known(token.text if token.kind == "word" else _unquoted(token.text))
+        name = token.text if token.kind == "word" else _unquoted(token.text)
+        if token.kind == "quoted" and self._dataset.column(name) is None:
+            raise self._wrong(f"{token.text} is no column, and a text is in 'single quotes'")
+        return self._known(name)
 
     def _alias(self) -> str | None:
         """The name after `as`, and nothing after it; None where the text ends before."""
@@ -211,7 +214,7 @@ class _Parser:
         return self._tokens[self._place - 1]
 
     def _wrong(self, why: str) -> Rejected:
-        return Rejected(f"the column {self._text!r}: {why}; {_WRITTEN}")
+        return Rejected(f"{self._dataset.name} has no column {self._text!r}: {why}; {_WRITTEN}")
 
 
 def _unquoted(text: str) -> str:

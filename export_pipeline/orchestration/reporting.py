@@ -11,6 +11,7 @@ import dagster as dg
 
 from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.catalogue import entry_of
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.model.access import Sensitivity
@@ -140,9 +141,27 @@ def table_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
 
 
 def described(dataset: Dataset) -> str:
-    """A dataset for people, in Markdown."""
-    lines = [f"| `{column.name}` | {column.type} | {column.description} |" for column in dataset.columns]
-    return "\n".join([dataset.description, "", "| column | type | |", "| --- | --- | --- |", *lines])
+    """A dataset for people, in Markdown: the catalogue of its columns and filters."""
+    entry = entry_of(dataset)
+    lines = [
+        entry.description,
+        "",
+        "| column | type | sensitivity | | example |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            _line(f"`{item.name}`", item.type, item.sensitivity, item.description, item.example)
+            for item in entry.columns
+        ),
+        "",
+        "| filter | takes | |",
+        "| --- | --- | --- |",
+        *(_line(f"`{item.name}`", item.takes, item.description) for item in entry.filters),
+    ]
+    return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _schema(engine: Engine, job: ExportJob) -> Mapping[str, dg.TableSchema]:

@@ -1,6 +1,8 @@
 """Templates from the command line: whose they are, who may do what with them, and what a run of one is."""
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ from click.testing import CliRunner
 from export_pipeline.cli.main import commands
 from export_pipeline.embedded import sample
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, sample_id
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_export
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.errors import ExportError, Forbidden, NotFound, Rejected
+from export_pipeline.model.job import Status
 from export_pipeline.settings import Settings
 
 ADMIN = "admin@example.com"
@@ -23,6 +28,7 @@ MANAGER = "manager@example.com"
 OPERATOR = "operator@example.com"
 #: A value in a filter that only whoever may see the template may see.
 NAMED = sample_id("nobody", 7)
+PAGE = Path(__file__).parents[2] / "docs" / "columns-and-templates.md"
 SCHEMA = Path(sample.__file__).with_name("schema.sql")
 LEADS = ("leads", "--filter", "status=new", "--format", "xlsx", "--option", "timezone=Europe/Vienna")
 
@@ -30,14 +36,19 @@ Command = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs `export-pipeline template …` as somebody. Returns what it prints as JSON, or raises its error."""
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings as environment variables, and the ledger's tables."""
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         if value is not None:
             plain = value.get_secret_value() if hasattr(value, "get_secret_value") else value
             monkeypatch.setenv(str(field.alias), str(plain))
     migrate_up(settings.database_url)
+
+
+@pytest.fixture
+def command(environment: None) -> Command:
+    """Runs `export-pipeline template …` as somebody. Returns what it prints as JSON, or raises its error."""
 
     def run(email: str, *arguments: str) -> dict[str, Any]:
         done = CliRunner().invoke(commands, ["template", *arguments, "--as", email, "--json"])
@@ -48,6 +59,20 @@ def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
         return found
 
     return run
+
+
+def test_commands_when_copied_from_the_docs_then_they_run_and_deliver(environment: None, engine: Engine) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    assert len(lines) == 10
+    for line in lines:
+        _, *arguments = shlex.split(line)
+        waits = ["--no-wait"] if "export" in arguments or "run" in arguments else []
+        done = CliRunner().invoke(commands, [*arguments, *waits])
+        assert done.exit_code == 0, (line, done.exception, done.output)
+    filed = engine.jobs.due()
+    assert len(filed) == 5
+    assert {run_export(engine, job).status for job in filed} == {Status.COMPLETED}
 
 
 def names(found: dict[str, Any]) -> list[str]:

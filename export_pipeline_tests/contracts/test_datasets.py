@@ -206,6 +206,8 @@ def test_names_when_hostile_then_refused_by_name(sample_engine: Engine, name: st
     for attack in (*ATTACKS, "date_from; --", "ids) OR (true", "LIMIT"):
         with pytest.raises(Rejected, match="has no filter"):
             asked(sample_engine, name, base | {attack: "1"})
+        if DATASETS[name].column(attack.strip('"')):
+            continue  # a column's name may stand in quotes
         with pytest.raises(Rejected, match="has no column"):
             asked(sample_engine, name, base, columns=(attack,))
     for value in ("0", "-1", "1; DROP TABLE users", "1.5", ""):

@@ -225,6 +225,7 @@ def test_column_when_the_dataset_derives_it_then_not_computed_with(text: str, to
     [
         (["nme"], "types has no column 'nme'; it has: place, name"),
         (["upper(nme) as n"], "types has no column 'nme'"),
+        (['hour(at, "UTC") as n'], "\"UTC\" is no column, and a text is in 'single quotes'"),
         (["name", "other as name"], "two columns would be called 'name'"),
         (["name", "name"], "the column 'name' is asked for twice"),
         (["upper(name)"], "upper(name) needs a name: upper(name) as other_name"),
