@@ -16,9 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from export_pipeline.cli.catalogue import type_of
-from export_pipeline.flow.dates import DATE_FILTERS
-from export_pipeline.flow.query import LIMIT, filters_of
+from export_pipeline.flow.catalogue import OPERATORS, entry_of
 from export_pipeline.model.access import VISIBLE, Role, Scope
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
@@ -62,6 +60,12 @@ def datasets_page() -> str:
         "files, which the manifest tells; asking for one by name, or filtering by one, is refused. Every column can "
         "also be filtered by a condition and ordered by: see [Filters, conditions and order](filters.md).",
         _table(("Dataset", "What it holds", "Who may have it"), rows),
+        "Columns can be chosen, put in order, renamed and computed: see [Columns and "
+        "templates](columns-and-templates.md). Conditions (`--where`) take these operators:",
+        _table(
+            ("Columns of type", "Operators"),
+            [(kind.value, ", ".join(f"`{name}`" for name in names)) for kind, names in OPERATORS.items()],
+        ),
         "## Packages",
         "Several datasets in one file: see [Packages, parts and proofs](packages.md). These are ready-made, and are "
         "asked for by their name with `--format zip`:",
@@ -152,18 +156,13 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def _dataset(dataset: Dataset) -> str:
+    entry = entry_of(dataset)
     columns = [
-        (f"`{column.name}`", str(column.type), column.sensitivity.value, column.description, column.example)
-        for column in dataset.columns
+        (f"`{item.name}`", item.type, item.sensitivity, item.description, item.example) for item in entry.columns
     ]
     filters = [
-        (f"`{item.name}`", type_of(item), "yes" if item.required else "no", item.description)
-        for item in filters_of(dataset)
+        (f"`{item.name}`", item.takes, "yes" if item.required else "no", item.description) for item in entry.filters
     ]
-    if dataset.date_column:
-        label = dataset.date_label or dataset.date_column
-        filters += [(f"`{name}`", kind, "no", meaning.format(label)) for name, kind, meaning in DATE_FILTERS]
-    filters.append((f"`{LIMIT}`", "integer", "no", "So many rows at most."))
     people = [role for role in Role if role is not Role.SERVICE]
     access = [(role.value, _reach(dataset, role)) for role in people]
     parts = [

@@ -4,10 +4,9 @@ import click
 
 from export_pipeline.cli.exports import json_option
 from export_pipeline.cli.output import console, print_json, print_rows
-from export_pipeline.flow.dates import DATE_FILTERS
-from export_pipeline.flow.query import LIMIT, filters_of
+from export_pipeline.flow.catalogue import entry_of, functions
 from export_pipeline.model.access import Role
-from export_pipeline.model.dataset import Dataset, Filter
+from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.format import Format
 from export_pipeline.model.package import Package
 from export_pipeline.services import load_datasets, load_formats, load_packages
@@ -25,7 +24,8 @@ def datasets(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "datasets": [_document(dataset) for dataset in chosen.values()],
+                "datasets": [entry_of(dataset).document for dataset in chosen.values()],
+                "functions": functions(),
                 "packages": [
                     {"name": item.name, "title": item.title, "description": item.description, "members": _members(item)}
                     for item in packages
@@ -45,19 +45,22 @@ def datasets(name: str | None, as_json: bool) -> None:
             ("package", "title", "what is in it"), ((item.name, item.title, _members(item)) for item in packages)
         )
         return
-    dataset = found[name]
-    console.print(f"[bold]{dataset.title}[/bold]\n{dataset.description}\nWho: {_access(dataset)}\n")
-    columns = ((item.name, item.type, item.sensitivity.value, item.description) for item in dataset.columns)
-    print_rows(("column", "type", "sensitivity", "description"), columns)
-    filters = [
-        (item.name, type_of(item), "yes" if item.required else "", item.description) for item in filters_of(dataset)
-    ]
-    if dataset.date_column:
-        label = dataset.date_label or dataset.date_column
-        filters += [(name, kind, "", meaning.format(label)) for name, kind, meaning in DATE_FILTERS]
-    filters.append((LIMIT, "integer", "", "So many rows at most."))
+    entry = entry_of(found[name])
+    console.print(f"[bold]{entry.title}[/bold]\n{entry.description}\nWho: {_access(found[name])}\n")
+    print_rows(
+        ("column", "type", "sensitivity", "description", "example"),
+        ((item.name, item.type, item.sensitivity, item.description, item.example) for item in entry.columns),
+    )
     console.print()
-    print_rows(("filter", "type", "required", "description"), filters)
+    print_rows(
+        ("filter", "type", "required", "description"),
+        ((item.name, item.takes, "yes" if item.required else "", item.description) for item in entry.filters),
+    )
+    console.print()
+    operators = {item.type.partition("(")[0]: " ".join(item.operators) for item in entry.columns}
+    print_rows(("columns of type", "operators of --where"), operators.items())
+    console.print()
+    print_rows(("function of --columns", "yields"), ((item["example"], item["description"]) for item in functions()))
 
 
 @click.command()
@@ -103,11 +106,6 @@ def _format_document(form: Format) -> dict[str, object]:
     }
 
 
-def type_of(item: Filter) -> str:
-    """What a filter takes."""
-    return f"list of {item.type}" if item.many else str(item.type)
-
-
 def _settings() -> Settings:
     # No database is asked for a list of datasets, so none needs to be set.
     return load_settings(DATABASE_URL="postgresql://unused")
@@ -115,33 +113,3 @@ def _settings() -> Settings:
 
 def _access(dataset: Dataset) -> str:
     return ", ".join(f"{role} ({scope})" for role, scope in dataset.access.items() if role is not Role.SERVICE)
-
-
-def _document(dataset: Dataset) -> dict[str, object]:
-    return {
-        "name": dataset.name,
-        "title": dataset.title,
-        "description": dataset.description,
-        "access": {role.value: scope.value for role, scope in dataset.access.items() if role is not Role.SERVICE},
-        "columns": [
-            {
-                "name": column.name,
-                "type": str(column.type),
-                "sensitivity": column.sensitivity.value,
-                "description": column.description,
-                "example": column.example,
-            }
-            for column in dataset.columns
-        ],
-        "filters": [
-            {
-                "name": item.name,
-                "type": str(item.type),
-                "list": item.many,
-                "required": item.required,
-                "description": item.description,
-            }
-            for item in filters_of(dataset)
-        ],
-        "date_filters": dataset.date_label or None,
-    }

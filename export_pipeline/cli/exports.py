@@ -4,9 +4,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,15 +19,14 @@ from export_pipeline.cli.output import (
     print_rows,
     progress_bar,
 )
+from export_pipeline.cli.request_options import fields_of, request_options
 from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_to_the_end
 from export_pipeline.flow.publish import MANIFEST
-from export_pipeline.flow.query import filters_of
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy
-from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import BY_KIND, Broken, ErrorKind, ExportError, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 from export_pipeline.model.verification import Verify
@@ -45,98 +44,44 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @click.command()
 @click.argument("dataset")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Repeat for several filters, or several values of one that takes a list; see `datasets`.",
-)
-@click.option(
-    "--where", "conditions", multiple=True, metavar="CONDITION", help="COLUMN OPERATOR VALUE; all that are given hold."
-)
-@click.option("--sort", default="", metavar="A,B", help="The columns to order by, each perhaps with desc.")
-@click.option("--columns", default="", metavar="A,B", help="The columns, in order. Default: all.")
-@click.option("--truncate", is_flag=True, help="Cut off rows beyond EXPORT_MAX_RECORDS instead of refusing.")
-@click.option("--no-contact-info", is_flag=True, help="No personal column; free text redacted.")
-@click.option("--mask", "masks", multiple=True, metavar="COLUMN=POLICY", help="Mask a column more than the role must.")
-@click.option("--recipient", default="", metavar="NAME", help="Whom the file is for: keyed hashes are theirs alone.")
-@click.option("--reason", default="", metavar="TEXT", help="Why the data is needed: a sentence or a ticket.")
-@click.option("--since", type=click.Choice(["last"]), help="Only what is new or changed since the last such export.")
-@click.option("--format", "file_format", default="csv", show_default=True, help="See `formats`.")
-@click.option(
-    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."
-)
-@click.option("--compression", metavar="NAME", help="Of text and Avro: gzip, zstd, lz4, snappy or none.")
-@click.option(
-    "--verify",
-    type=click.Choice([extent.value for extent in Verify]),
-    help="How much of the finished file is read back and compared. Default: full, but a sample of Avro and XLSX.",
-)
-@click.option("--destination", default="s3", show_default=True, help="s3 or local.")
+@request_options
 @click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given).")
 @click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon.")
 @click.option("--no-wait", is_flag=True, help="File the request and return.")
 @as_option
 @json_option
-def export(  # noqa: PLR0917 — click passes them by name
+def export(
     dataset: str,
-    filters: tuple[str, ...],
-    conditions: tuple[str, ...],
-    sort: str,
-    columns: str,
-    truncate: bool,
-    no_contact_info: bool,
-    masks: tuple[str, ...],
-    recipient: str,
-    reason: str,
-    since: str | None,
-    file_format: str,
-    options: tuple[str, ...],
-    compression: str | None,
-    verify: str | None,
-    destination: str,
+    *,
     at: str | None,
     direct: bool,
     no_wait: bool,
     email: str,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Export DATASET, and wait for the file.
 
     Several datasets go into one package or workbook: `contacts,calls --format zip`, each perhaps with its formats as in
     `contacts:csv+parquet`; or name a ready-made package. See `datasets`.
     """
-    if direct and (no_wait or at):
-        raise Rejected("--direct runs the export now and in this process: it goes with neither --no-wait nor --at")
-    request = ExportRequest(
-        dataset=dataset,
-        requested_by=email,
-        filters={},
-        columns=_names(columns),
-        conditions=conditions,
-        sort=_names(sort),
-        truncate=truncate,
-        contact_info=not no_contact_info,
-        masks=parse_pairs(masks, "--mask"),
-        recipient=recipient,
-        reason=reason,
-        since=since or "",
-        format=file_format,
-        options=parse_pairs((*options, *([f"compression={compression}"] if compression else [])), "--option"),
-        destination=destination,
-        not_before=_moment(at) if at else None,
-        verify=Verify(verify) if verify else None,
-    )
+    not_before = moment_of(at, direct=direct, no_wait=no_wait)
     with open_services() as engine:
-        request = replace(request, filters=parse_filters(filters, engine.datasets.get(dataset)))
+        fields = fields_of(asked, engine.datasets.get(dataset))
+        request = ExportRequest(dataset=dataset, requested_by=email, not_before=not_before, **fields)
         job = file_request(engine, request, claim_as="" if direct else None)
-        if direct:
-            finish(engine, _run_here(engine, job), email, as_json)
-        elif no_wait or request.not_before:
-            show_job(job, as_json)
-        else:
-            finish(engine, wait_for(engine, job.id), email, as_json)
+        follow(engine, job, email, as_json, direct=direct, no_wait=no_wait or not_before is not None)
+
+
+def follow(engine: Engine, job: ExportJob, email: str, as_json: bool, *, direct: bool, no_wait: bool) -> None:
+    """Runs a filed export here, or waits until it has ended, unless nobody is to wait for it; and prints it. Raises the
+    error that it ended with, if any."""
+    if direct:
+        finish(engine, _run_here(engine, job), email, as_json)
+    elif no_wait:
+        show_job(job, as_json)
+    else:
+        finish(engine, wait_for(engine, job.id), email, as_json)
 
 
 @click.command(name="list")
@@ -219,12 +164,7 @@ def retry(export_id: str, direct: bool, no_wait: bool, email: str, as_json: bool
     """Try a failed or cancelled export again: the same row, its next attempt."""
     with open_services() as engine:
         job = manage.retry_export(engine, email, export_id)
-        if direct:
-            finish(engine, _run_here(engine, job), email, as_json)
-        elif no_wait:
-            show_job(job, as_json)
-        else:
-            finish(engine, wait_for(engine, job.id), email, as_json)
+        follow(engine, job, email, as_json, direct=direct, no_wait=no_wait)
 
 
 @click.command()
@@ -262,30 +202,6 @@ def _password_of(name: str) -> bytes | None:
 
 
 COMMANDS = (export, list_command, show, link, cancel, retry, verify)
-
-
-def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:
-    """NAME=VALUE texts as a mapping. Raises Rejected."""
-    parsed: dict[str, str] = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise Rejected(f"{option} {pair!r} is not of the form NAME=VALUE")
-        if name in parsed:
-            raise Rejected(f"{option} {name} is given twice")
-        parsed[name] = value
-    return parsed
-
-
-def parse_filters(pairs: tuple[str, ...], dataset: Dataset | None) -> dict[str, str]:
-    """NAME=VALUE texts as a mapping; the values of a filter that takes a list are put together. Raises Rejected."""
-    many = {item.name for item in filters_of(dataset) if item.many} if dataset else set()
-    lists = {name: [pair for pair in pairs if pair.startswith(f"{name}=")] for name in many}
-    repeated = {name: given for name, given in lists.items() if len(given) > 1}
-    single = tuple(pair for pair in pairs if pair.partition("=")[0] not in repeated)
-    return parse_pairs(single, "--filter") | {
-        name: ",".join(pair.removeprefix(f"{name}=") for pair in given) for name, given in repeated.items()
-    }
 
 
 def show_job(job: ExportJob, as_json: bool) -> None:
@@ -387,13 +303,14 @@ def _reported(job: ExportJob) -> ExportJob:
     return job
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _moment(text: str) -> datetime:
+def moment_of(at: str | None, *, direct: bool, no_wait: bool) -> datetime | None:
+    """The moment before which the export shall not run. Raises Rejected, also where it cannot be waited for."""
+    if direct and (no_wait or at):
+        raise Rejected("--direct runs the export now and in this process: it goes with neither --no-wait nor --at")
+    if not at:
+        return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(at)
     except ValueError:
-        raise Rejected(f"--at {text!r} is not a moment such as 2026-11-21T03:00:00Z") from None
+        raise Rejected(f"--at {at!r} is not a moment such as 2026-11-21T03:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

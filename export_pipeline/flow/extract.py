@@ -136,6 +136,7 @@ def rows_of(
     shape = _Shape(selection.read)
     derive = selection.dataset.derive
     schema = {column.name: polars_type(column) for column in selection.columns}
+    delivered = [pl.col(column.source_name).alias(column.name) for column in selection.columns]
 
     def read() -> Iterator[pl.DataFrame]:
         remaining, before = iter(batches), 0
@@ -145,12 +146,14 @@ def rows_of(
                 batch = next(remaining, None)
             if batch is None:
                 return
-            frame = shape.apply(pl.from_arrow(batch), before)
+            found = pl.DataFrame(pl.from_arrow(batch))
+            found.columns = [column.name for column in shape.columns]
+            frame = shape.apply(found, before)
             before += frame.height
             if most is not None and before > most:
                 raise Rejected(f"more than {most:,} rows, which were not there when they were counted; ask again")
             attempt.rows_done += frame.height
-            yield frame if derive is None else derive(frame).select(list(schema))
+            yield frame if derive is None else derive(frame).select(delivered)
 
     return Rows(pl.Schema(schema), read(), estimated)
 
@@ -219,7 +222,7 @@ class _Shape:
             *(_off_calendar(column).any().alias(column.name) for column in self.calendar),
         ]
 
-    def apply(self, frame: Any, rows_before: int) -> pl.DataFrame:
+    def apply(self, frame: pl.DataFrame, rows_before: int) -> pl.DataFrame:
         import polars as pl
 
         if self.findings:

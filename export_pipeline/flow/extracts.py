@@ -183,7 +183,8 @@ def open_extracts(engine: Engine, plans: Sequence[Plan], attempt: Attempt) -> It
 def _rows(connection: Any, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
     selection = plan.selection
     columns = sql.SQL(", ").join(
-        sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(column.name)) for column in selection.read
+        sql.SQL("{} AS {}").format(sql.SQL(_selected(column)), sql.Identifier(name))
+        for column, name in zip(selection.read, selection.read_as, strict=True)
     )
     rows = selection.rows()
     query = sql.SQL("SELECT {} {} {}").format(columns, rows, selection.order()).as_string()

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from pydantic import ValidationError
 
+from export_pipeline.flow.columns import refuse_computed
 from export_pipeline.flow.compress import CODECS, compression_of, with_level
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.properties import typed, typing_query
@@ -126,6 +127,7 @@ def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None
     selection = select(dataset, request.filters, request.columns, at, conditions=request.conditions, sort=request.sort)
     if request.recurring and (request.conditions or request.sort or request.truncate or selection.properties):
         raise Rejected("a recurring export is made from extracts: it goes without conditions, sort and properties")
+    refuse_computed(request, selection.columns)
     form = engine.format(request.format)
     options = parse_options(engine, form, request.options)
     limit = engine.settings.max_records if form.for_people(options) else None
@@ -148,8 +150,8 @@ def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
         expressions = _selected(connection, plan)
         plan = _within_limit(connection, plan)
         columns = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(expression, sql.Identifier(column.name))
-            for expression, column in zip(expressions, plan.selection.read, strict=True)
+            sql.SQL("{} AS {}").format(expression, sql.Identifier(name))
+            for expression, name in zip(expressions, plan.selection.read_as, strict=True)
         )
         query = sql.SQL("SELECT {columns} {rows} {order}").format(
             columns=columns, rows=plan.selection.rows(), order=plan.selection.order()

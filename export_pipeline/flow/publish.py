@@ -96,6 +96,7 @@ def part_of(plan: Plan) -> dict[str, Any]:
                 "type": str(column.type),
                 "sensitivity": column.sensitivity.value,
                 "description": column.description,
+                **({"of": list(column.of)} if column.of else {}),
             }
             for column in plan.columns
         ],

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from psycopg import sql
 
+from export_pipeline.flow.columns import choose_columns
 from export_pipeline.flow.conditions import NOT_TOLD, UNTOLD, Condition, parse_conditions
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_span
 from export_pipeline.flow.properties import PROPERTIES, Property, parse_properties, split_properties, spread_out
@@ -79,8 +80,17 @@ class Selection:
 
     @property
     def read(self) -> tuple[Column, ...]:
-        """The columns to read: all where some are derived from others, else those of the file."""
-        return self.dataset.columns if self.dataset.derive else self.columns
+        """The columns to read: those of the file; where the dataset derives some from others, all that it has and those
+        that are computed."""
+        if self.dataset.derive is None:
+            return self.columns
+        return (*self.dataset.columns, *(column for column in self.columns if column.computed))
+
+    @property
+    def read_as(self) -> tuple[str, ...]:
+        """What the query calls the columns to read. Not as the person does: a column of theirs could have the name of
+        one that the dataset is ordered by, which means the result's column first."""
+        return tuple(f"#{place}" if column.of else column.name for place, column in enumerate(self.read))
 
     def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
         """The same, of everybody's rows, or of those of that owner alone."""
@@ -165,7 +175,7 @@ def select(
     spread = spread_out(dataset, properties) if properties else dataset
     return Selection(
         dataset=spread,
-        columns=_columns(spread, columns),
+        columns=choose_columns(spread, columns),
         named=bool(columns),
         values=values,
         span=span,
@@ -204,19 +214,6 @@ def _known(dataset: Dataset, properties: Sequence[Property]) -> Dataset:
     """The dataset with the columns that conditions and the order may look at: also properties of a declared type."""
     declared = tuple(item.column for item in properties if item.type)
     return replace(dataset, columns=(*dataset.columns, *declared)) if declared else dataset
-
-
-def _columns(dataset: Dataset, names: tuple[str, ...]) -> tuple[Column, ...]:
-    chosen = []
-    for name in names:
-        column = dataset.column(name)
-        if column is None:
-            known = ", ".join(item.name for item in dataset.columns)
-            raise Rejected(f"{dataset.name} has no column {name!r}; it has: {known}")
-        if column in chosen:
-            raise Rejected(f"the column {name!r} is asked for twice")
-        chosen.append(column)
-    return tuple(chosen) or dataset.columns
 
 
 def _parse(item: Filter, text: str) -> object:

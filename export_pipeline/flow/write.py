@@ -128,9 +128,14 @@ def context_of(engine: Engine, export_id: str, plan: Plan, snapshot_at: datetime
         columns=plan.columns,
         snapshot_at=snapshot_at,
         filters=plan.summary,
-        report=dataset.report.within(frozenset(column.name for column in plan.columns)),
+        report=dataset.report.within(_called(plan)),
         branding=engine.settings.branding_directory,
     )
+
+
+def _called(plan: Plan) -> dict[str, str]:
+    """What the file calls the dataset's columns; of one that is in it twice, the first."""
+    return {column.source_name: column.name for column in reversed(plan.columns) if not column.computed}
 
 
 def numbered(key: str, number: int) -> str:

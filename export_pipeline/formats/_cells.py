@@ -12,6 +12,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Rejected
 
@@ -47,8 +48,9 @@ def cells_of(column: Column, *, zone: str, truncate: bool) -> Cells:
     return simple.get(column.type.kind) or _texts(column.name, truncate)
 
 
-def number_format(column: Column) -> str | None:
-    """How Excel shows the column's numbers: as its dataset says, else by its type; None for Excel's general way."""
+def number_format(column: Column, locale: Locale | None = None) -> str | None:
+    """How Excel shows the column's numbers: as its dataset says, else by its type, dates as the locale has them; None
+    for Excel's general way."""
     if column.number_format:
         return column.number_format
     match column.type.kind:
@@ -57,9 +59,9 @@ def number_format(column: Column) -> str | None:
         case Kind.DECIMAL:
             return f"0.{'0' * column.type.scale}" if column.type.scale else "0"
         case Kind.DATE:
-            return "yyyy-mm-dd"
+            return LOCALES[locale or "en"].excel_date
         case Kind.TIMESTAMP:
-            return "yyyy-mm-dd hh:mm:ss"
+            return f"{LOCALES[locale or 'en'].excel_date} hh:mm:ss"
         case _:
             return None
 

@@ -8,12 +8,14 @@ field, an empty text is `""`, unless the options say otherwise; where the two co
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from export_pipeline.formats._formulas import defused
+from export_pipeline.formats._locale import LOCALES, Locale, date_format, moments
 from export_pipeline.formats._sink import RowCount, SinkTarget, refusing, surfacing
+from export_pipeline.formats._zone import Zone
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.format import FileContext, TextOptions
 
@@ -52,7 +54,19 @@ class DelimitedOptions(TextOptions):
         pattern=r"^[A-Za-z0-9_\\.()<>/ -]*$",
         description=r"What stands for null, such as `NULL` or `\N`. Default: an empty field.",
     )
-    decimal_comma: bool = Field(False, description="Whether decimals and floats have a comma: 12,50.")
+    decimal_comma: bool | None = Field(
+        None, description="Whether decimals and floats have a comma: 12,50. Default: as the locale has it, else no."
+    )
+    timezone: Zone = Field(
+        "UTC",
+        description="For `spreadsheet`: the zone that timestamps are shown in, with their offset, by its IANA name, "
+        "such as `Europe/Vienna`.",
+    )
+    locale: Locale | None = Field(
+        None,
+        description="For `spreadsheet`: whose decimal comma and dates, such as 21.11.2026 for `de`; see "
+        "[Columns and templates](columns-and-templates.md#for-people). Default: ISO 8601 and a point.",
+    )
 
     @field_validator("null_text")
     @classmethod
@@ -60,6 +74,29 @@ class DelimitedOptions(TextOptions):
         if _VALUE.match(text):
             raise ValueError(f"null_text={text!r} looks like a number, a date or true or false; take NULL, for example")
         return text
+
+    @model_validator(mode="after")
+    def _display_is_for_people(self) -> Self:
+        if self.profile == "raw" and (self.locale or self.timezone != "UTC"):
+            raise ValueError(
+                "timezone and locale are for people, and raw is for machines: leave them out, or take "
+                "profile=spreadsheet"
+            )
+        return self
+
+    @property
+    def has_decimal_comma(self) -> bool:
+        """Whether decimals and floats have a comma."""
+        if self.decimal_comma is not None:
+            return self.decimal_comma
+        return self.locale is not None and LOCALES[self.locale].decimal_comma
+
+    @property
+    def shown(self) -> frozenset[Kind]:
+        """The kinds of columns that are written as the options' zone or locale has them."""
+        if self.locale:
+            return frozenset({Kind.TIMESTAMP, Kind.DATE})
+        return frozenset() if self.timezone == "UTC" else frozenset({Kind.TIMESTAMP})
 
     @property
     def separator(self) -> str:
@@ -83,7 +120,7 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     count, sink = RowCount(), SinkTarget(target)
     rows = count.put_into(frame)
     if options.for_spreadsheets:
-        rows = rows.select(_defused_columns(context.columns))
+        rows = rows.select(_columns_for_people(context.columns, options))
     with surfacing(sink):
         _checked(rows, context.columns, options).sink_csv(
             cast(BinaryIO, sink),
@@ -91,7 +128,7 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
             separator=options.separator,
             line_terminator={"crlf": "\r\n", "lf": "\n"}[line_ending],
             datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ",
-            decimal_comma=options.decimal_comma,
+            decimal_comma=options.has_decimal_comma,
             null_value=null_field(context.columns, options) or None,
             quote_style=options.quoting,
             maintain_order=True,
@@ -108,13 +145,23 @@ def null_field(columns: tuple[Column, ...], options: DelimitedOptions) -> str:
     return options.null_text or ('""' if alone else "")
 
 
-def _defused_columns(columns: tuple[Column, ...]) -> list[pl.Expr]:
-    """The columns, and their names too, without formulas."""
+def _columns_for_people(columns: tuple[Column, ...], options: DelimitedOptions) -> list[pl.Expr]:
+    """The columns, and their names too, without formulas; dates and timestamps as the options have them shown."""
     import polars as pl
+
+    def shown(column: Column) -> pl.Expr:
+        values = pl.col(column.name)
+        if column.type.kind in TEXTS:
+            return defused(values)
+        if column.type.kind not in options.shown:
+            return values
+        if column.type.kind is Kind.DATE:
+            return values.dt.strftime(date_format(options.locale))
+        return moments(values, options.timezone, options.locale)
 
     names = pl.Series([column.name for column in columns], dtype=pl.String)
     return [
-        (defused(pl.col(column.name)) if column.type.kind in TEXTS else pl.col(column.name)).alias(header)
+        shown(column).alias(header)
         for column, header in zip(columns, pl.select(defused(pl.lit(names))).to_series(), strict=True)
     ]
 
@@ -123,7 +170,11 @@ def _checked(frame: pl.LazyFrame, columns: tuple[Column, ...], options: Delimite
     """The frame, which fails at a text that these options cannot write."""
     import polars as pl
 
-    texts = [name for name, column in zip(frame.collect_schema(), columns, strict=True) if column.type.kind in TEXTS]
+    texts = [
+        name
+        for name, column in zip(frame.collect_schema(), columns, strict=True)
+        if column.type.kind in TEXTS or column.type.kind in options.shown
+    ]
     if not texts or not (options.null_looks_like_text or options.quoting == "never"):
         return frame
 

@@ -16,6 +16,7 @@ from psycopg import sql
 from export_pipeline.formats import _duckdb
 from export_pipeline.formats._delimited import TEXTS, DelimitedOptions, null_field
 from export_pipeline.formats._formulas import restored
+from export_pipeline.formats._locale import date_format, moment_format
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.verification import Reader
@@ -104,7 +105,8 @@ def _source(
     return sql.SQL(
         "read_csv({path}, columns = {columns}, auto_detect = false, header = {header}, delim = {delimiter}, "
         "quote = '\"', escape = '\"', nullstr = {null}, allow_quoted_nulls = {quoted_nulls}, "
-        "max_line_size = {row_bytes}, buffer_size = {buffer_bytes}, decimal_separator = {point}, strict_mode = true)"
+        "max_line_size = {row_bytes}, buffer_size = {buffer_bytes}, decimal_separator = {point}{shown}, "
+        "strict_mode = true)"
     ).format(
         path=sql.Literal(str(path)),
         header=sql.Literal(header),
@@ -118,7 +120,17 @@ def _source(
         ),
         row_bytes=sql.Literal(limits.row_bytes),
         buffer_bytes=sql.Literal(limits.buffer_bytes),
-        point=sql.Literal("," if options.decimal_comma else "."),
+        point=sql.Literal("," if options.has_decimal_comma else "."),
+        shown=_shown(options),
+    )
+
+
+def _shown(options: DelimitedOptions) -> sql.Composable:
+    """How dates and timestamps are written, where that is not ISO 8601 in UTC."""
+    if not options.shown:
+        return sql.SQL("")
+    return sql.SQL(", dateformat = {}, timestampformat = {}").format(
+        sql.Literal(date_format(options.locale)), sql.Literal(moment_format(options.locale))
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from export_pipeline.formats._figures import Figures
+from export_pipeline.formats._locale import LOCALES, Locale
+from export_pipeline.model.dataset import Kind
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.report import Aggregate, Measure
 
@@ -16,8 +18,15 @@ if TYPE_CHECKING:
 _WIDTHS = (34, 44)
 
 
-def add_summary(book: Workbook, name: str, reported: Sequence[tuple[FileContext, Figures]], timezone: str) -> None:
-    """Adds the sheet, with one section for each dataset; `timezone` (IANA) is what moments are shown in."""
+def add_summary(
+    book: Workbook,
+    name: str,
+    reported: Sequence[tuple[FileContext, Figures]],
+    timezone: str,
+    locale: Locale | None = None,
+) -> None:
+    """Adds the sheet, with one section for each dataset; `timezone` (IANA) is what moments are shown in, `locale` how
+    dates are written."""
     sheet = book.add_worksheet(name)
     sheet.hide_gridlines(2)
     sheet.set_portrait()
@@ -28,7 +37,7 @@ def add_summary(book: Workbook, name: str, reported: Sequence[tuple[FileContext,
     heading = book.add_format({"bold": True, "bottom": 1, "bottom_color": "#808080"})
     label = book.add_format({"valign": "top"})
     text = book.add_format({"align": "left", "valign": "top", "text_wrap": True})
-    moment = book.add_format({"align": "left", "num_format": "yyyy-mm-dd hh:mm:ss"})
+    moment = book.add_format({"align": "left", "num_format": f"{LOCALES[locale or 'en'].excel_date} hh:mm:ss"})
     line = 0
     for context, figures in reported:
         sheet.set_row(line, 24)
@@ -51,6 +60,10 @@ def add_summary(book: Workbook, name: str, reported: Sequence[tuple[FileContext,
                 sheet.write_string(line, 0, f"As of ({timezone})", label)
                 # Whole seconds: Excel would round what it does not show.
                 sheet.write_datetime(line, 1, snapshot_at.replace(microsecond=0), moment)
+                if any(column.type.kind is Kind.TIMESTAMP for column in context.columns):
+                    line += 1
+                    sheet.write_string(line, 0, "Times are those of", label)
+                    sheet.write_string(line, 1, timezone, text)
             line += 1
         line += 1
         sheet.write_string(line, 0, "Totals", heading)

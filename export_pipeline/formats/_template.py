@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from export_pipeline.formats._cells import cut, number_format
 from export_pipeline.formats._chart_sheet import add_charts, drawn
 from export_pipeline.formats._figures import Figures
+from export_pipeline.formats._locale import Locale
 from export_pipeline.formats._summary_sheet import add_summary
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.format import FileContext
@@ -58,7 +59,7 @@ class DataSheet:
     rows: int
 
 
-def make_template(parts: Sequence[Part], timezone: str) -> tuple[bytes, list[DataSheet]]:
+def make_template(parts: Sequence[Part], timezone: str, locale: Locale | None) -> tuple[bytes, list[DataSheet]]:
     """The workbook without rows, and its data sheets in order. A data sheet that gets rows has an empty second line,
     whose cells have the columns' styles."""
     import xlsxwriter
@@ -76,10 +77,10 @@ def make_template(parts: Sequence[Part], timezone: str) -> tuple[bytes, list[Dat
             for rows in _sizes(part.rows):
                 sheet = book.add_worksheet(names.unique(part.context.title))
                 sheets.append(DataSheet(f"xl/worksheets/sheet{len(sheets) + 1}.xml", number, rows))
-                _lay_out(book, sheet, part, rows)
+                _lay_out(book, sheet, part, rows, locale)
         reported = [(part.context, part.figures) for part in parts if part.figures is not None]
         if reported:
-            add_summary(book, names.unique("Summary"), reported, timezone)
+            add_summary(book, names.unique("Summary"), reported, timezone, locale)
         for context, figures in reported:
             if shown := drawn(figures):
                 title = "Charts" if len(reported) == 1 else f"{context.title} charts"
@@ -110,13 +111,13 @@ def _sizes(rows: int) -> list[int]:
     return [min(SHEET_ROWS, rows - start) for start in range(0, rows, SHEET_ROWS)] or [0]
 
 
-def _lay_out(book: Workbook, sheet: Worksheet, part: Part, rows: int) -> None:
+def _lay_out(book: Workbook, sheet: Worksheet, part: Part, rows: int, locale: Locale | None) -> None:
     columns = part.context.columns
     bold = book.add_format({"bold": True})
     sheet.freeze_panes(1, 0)
     sheet.autofilter(0, 0, rows, len(columns) - 1)
     for place, column in enumerate(columns):
-        shown = number_format(column)
+        shown = number_format(column, locale)
         style = book.add_format({"num_format": shown}) if shown else None
         sheet.write_string(0, place, column.name, bold)
         sheet.set_column(place, place, _width(column))

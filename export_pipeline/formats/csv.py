@@ -21,21 +21,21 @@ class CsvOptions(DelimitedOptions):
     delimiter: str | None = Field(
         None,
         description="What stands between two fields: `tab` or a punctuation mark such as `;` or `|`. Default: a comma; "
-        "with `decimal_comma` a semicolon.",
+        "with a decimal comma a semicolon.",
     )
 
     @model_validator(mode="after")
     def _delimiter_is_possible(self) -> Self:
         if self.delimiter is not None and self.delimiter not in _DELIMITERS:
             raise ValueError(f"delimiter={self.delimiter!r} is none of: {' '.join(_DELIMITERS)}")
-        if self.decimal_comma and self.separator == ",":
-            raise ValueError("decimal_comma goes with another delimiter than the comma, such as ;")
+        if self.has_decimal_comma and self.separator == ",":
+            raise ValueError("a decimal comma goes with another delimiter than the comma, such as ;")
         return self
 
     @property
     def separator(self) -> str:
         """The one character between two fields."""
-        return _DELIMITERS[self.delimiter or (";" if self.decimal_comma else ",")]
+        return _DELIMITERS[self.delimiter or (";" if self.has_decimal_comma else ",")]
 
 
 FORMAT = Format(

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from export_pipeline.formats._cells import cells_of
 from export_pipeline.formats._figures import compute
+from export_pipeline.formats._locale import Locale
 from export_pipeline.formats._sheet_xml import RowXml
 from export_pipeline.formats._sink import stage
 from export_pipeline.formats._template import DataSheet, Part, make_template
@@ -41,6 +42,11 @@ class XlsxOptions(Options):
     timezone: Zone = Field(
         "UTC",
         description="The zone that timestamps are shown in, by its IANA name, such as `Europe/Lisbon`.",
+    )
+    locale: Locale | None = Field(
+        None,
+        description="How dates are shown, such as 21.11.2026 for `de`; numbers are shown as Excel itself is set up. "
+        "Default: 2026-11-21.",
     )
     workbook: Literal["report", "rows"] = Field(
         "report",
@@ -71,7 +77,7 @@ def write_workbook(
             for number, (frame, context) in enumerate(parts)
         ]
         template, workbook = Path(folder, "template.xlsx"), Path(folder, "workbook.xlsx")
-        data, sheets = make_template(staged, options.timezone)
+        data, sheets = make_template(staged, options.timezone, options.locale)
         template.write_bytes(data)
         written = _fill(template, workbook, sheets, [_Rows(part, options, target) for part in staged])
         with workbook.open("rb") as file:

@@ -23,6 +23,9 @@ class Action(StrEnum):
     RETRY = "retry"
     LINK = "link"
     EXPIRY = "expiry"
+    TEMPLATE_CREATE = "template_create"
+    TEMPLATE_EDIT = "template_edit"
+    TEMPLATE_DELETE = "template_delete"
 
 
 @dataclass(frozen=True)

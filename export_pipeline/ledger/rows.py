@@ -74,6 +74,7 @@ def asked(request: ExportRequest) -> dict[str, Any]:
         "columns": list(request.columns),
         "format": request.format,
         "destination": request.destination,
+        **({"template": request.template_id} if request.template_id else {}),
     }
 
 

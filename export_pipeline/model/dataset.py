@@ -73,7 +73,11 @@ def parse_type(text: str) -> Type:
 @dataclass(frozen=True)
 class Column:
     """One column of the file: `sql` is the expression that yields it, in the scope of the dataset's source.
-    `number_format` is how a spreadsheet shows its numbers or dates, as Excel writes it (`#,##0.00`); empty: by type."""
+    `number_format` is how a spreadsheet shows its numbers or dates, as Excel writes it (`#,##0.00`); empty: by type.
+
+    `of` are, for a column that a request renames or has computed, the names of the dataset's columns that it comes
+    from; `computed` tells the two apart. A computed column is as sensitive as the most sensitive of them.
+    """
 
     name: str
     type: Type
@@ -82,6 +86,13 @@ class Column:
     sensitivity: Sensitivity = Sensitivity.INTERNAL
     example: str = ""
     number_format: str = ""
+    of: tuple[str, ...] = ()
+    computed: bool = False
+
+    @property
+    def source_name(self) -> str:
+        """The name that the dataset has for it; of a computed column its own."""
+        return self.of[0] if self.of and not self.computed else self.name
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ the formats that people look at.
 Declared in the dataset's file, computed by `formats/_figures.py`, drawn by whichever format can.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -99,12 +100,25 @@ class Report:
     highlights: tuple[Highlight, ...] = ()
     bars: tuple[str, ...] = ()
 
-    def within(self, columns: frozenset[str]) -> "Report":
-        """What of it can be computed from these columns."""
+    def within(self, names: Mapping[str, str]) -> "Report":
+        """What of it can be computed from a file's columns: `names` says what the file calls the dataset's columns that
+        it has."""
+
+        def measured(measure: Measure) -> Measure:
+            only = (names[measure.only[0]], measure.only[1]) if measure.only else None
+            return replace(measure, column=names.get(measure.column, ""), only=only)
+
+        known = names.keys()
         return Report(
-            figures=tuple(figure for figure in self.figures if figure.columns <= columns),
-            charts=tuple(chart for chart in self.charts if chart.columns <= columns),
-            subject=self.subject if self.subject in columns else "",
-            highlights=tuple(highlight for highlight in self.highlights if highlight.column in columns),
-            bars=tuple(name for name in self.bars if name in columns),
+            figures=tuple(measured(figure) for figure in self.figures if figure.columns <= known),
+            charts=tuple(
+                replace(chart, by=names[chart.by], measure=measured(chart.measure))
+                for chart in self.charts
+                if chart.columns <= known
+            ),
+            subject=names.get(self.subject, ""),
+            highlights=tuple(
+                replace(item, column=names[item.column]) for item in self.highlights if item.column in known
+            ),
+            bars=tuple(names[name] for name in self.bars if name in known),
         )

@@ -9,8 +9,10 @@ from export_pipeline.flow.dates import DATE_FROM, DATE_TO
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.order import make_order
 from export_pipeline.flow.request import file_request
+from export_pipeline.flow.templates import run_template
 from export_pipeline.model.errors import NotFound, Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.template import HELD
 from export_pipeline.model.verification import Verify
 from export_pipeline.orchestration.reporting import ProgressLog, failure_of, failures_told, materialization
 from export_pipeline.orchestration.resource import ServicesResource
@@ -57,6 +59,11 @@ class ExportConfig(dg.Config):
     verify: str = Field(
         default="", description="How much of the file is read back: full, sample or off; empty: what is usual for it."
     )
+    template: str = Field(
+        default="",
+        description="Run this template of the person's, or OWNER/NAME; fields that stay as they were filled in are the "
+        "template's, filters are added.",
+    )
     export_id: str = Field(default="", description="Set by the sensor: run this filed request; all else is in its row.")
 
     def request(self) -> ExportRequest:
@@ -80,6 +87,16 @@ class ExportConfig(dg.Config):
             destination=self.destination,
             verify=_extent(self.verify),
         )
+
+
+def changes_of(config: ExportConfig) -> dict[str, Any]:
+    """What the launchpad says otherwise than a template: the fields of the request that are not as they are by default.
+    Raises Rejected for another dataset, which only the template names."""
+    asked, usual = config.request(), ExportConfig().request()
+    changes = {name: getattr(asked, name) for name in HELD if getattr(asked, name) != getattr(usual, name)}
+    if "dataset" in changes:
+        raise Rejected("the template says which dataset is exported: leave dataset and also as they were filled in")
+    return changes
 
 
 def config_of(job: ExportJob) -> dict[str, Any]:
@@ -109,7 +126,7 @@ def tags_of(job: ExportJob) -> dict[str, str]:
 def export(context: dg.OpExecutionContext, config: ExportConfig, services: dg.ResourceParam[ServicesResource]) -> None:
     """One export: `flow.export.run_export`."""
     with failures_told(context), services.open() as engine:
-        job = _filed(context, engine, config) if config.export_id else _file(context, engine, config.request())
+        job = _filed(context, engine, config) if config.export_id else _file(context, engine, config)
         try:
             done = run_export(engine, job, run_id=context.run_id, observer=ProgressLog(context.log))
         except Transient as error:
@@ -143,7 +160,13 @@ def build_export_job(
     )
 
     def flat(form: Any) -> dict[str, Any]:
-        return {"ops": {"export": {"config": form.model_dump()}}}
+        values = form.model_dump()
+        if form.template:
+            # The example that the form was filled in with is not what somebody asks for.
+            usual = {name: field.default for name, field in ExportConfig.model_fields.items() if name != "requested_by"}
+            filled_in = {name: type(form).model_fields[name].default for name in usual}
+            values |= {name: usual[name] for name in usual if values[name] == filled_in[name]}
+        return {"ops": {"export": {"config": values}}}
 
     flat.__annotations__["form"] = form
     return export_graph.to_job(
@@ -165,9 +188,14 @@ def _filed(context: dg.OpExecutionContext, engine: "Engine", config: ExportConfi
     return job
 
 
-def _file(context: dg.OpExecutionContext, engine: "Engine", request: ExportRequest) -> ExportJob:
+def _file(context: dg.OpExecutionContext, engine: "Engine", config: ExportConfig) -> ExportJob:
     """The launchpad's request as a row, claimed by this run in the same transaction, so that no sensor starts it."""
-    make_order(engine, request)  # what is wrong in itself is said before any query
-    job = file_request(engine, request, claim_as=context.run_id)
+    if config.template:
+        changes = changes_of(config)
+        job = run_template(engine, config.requested_by, config.template, changes, claim_as=context.run_id)
+    else:
+        request = config.request()
+        make_order(engine, request)  # what is wrong in itself is said before any query
+        job = file_request(engine, request, claim_as=context.run_id)
     context.instance.add_run_tags(context.run_id, {ID_TAG: job.id, OWNER_TAG: job.requester_id})
     return job

@@ -11,9 +11,11 @@ import dagster as dg
 
 from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.catalogue import entry_of
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.publish import read_manifest
-from export_pipeline.model.dataset import Column, Dataset
+from export_pipeline.model.access import Sensitivity
+from export_pipeline.model.dataset import Column, Dataset, parse_type
 from export_pipeline.model.errors import Broken, Cancelled, ExportError, Superseded, Transient
 from export_pipeline.model.job import ExportJob
 
@@ -141,22 +143,40 @@ def table_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
 
 
 def described(dataset: Dataset) -> str:
-    """A dataset for people, in Markdown."""
-    lines = [f"| `{column.name}` | {column.type} | {column.description} |" for column in dataset.columns]
-    return "\n".join([dataset.description, "", "| column | type | |", "| --- | --- | --- |", *lines])
+    """A dataset for people, in Markdown: the catalogue of its columns and filters."""
+    entry = entry_of(dataset)
+    lines = [
+        entry.description,
+        "",
+        "| column | type | sensitivity | | example |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            _line(f"`{item.name}`", item.type, item.sensitivity, item.description, item.example)
+            for item in entry.columns
+        ),
+        "",
+        "| filter | takes | |",
+        "| --- | --- | --- |",
+        *(_line(f"`{item.name}`", item.takes, item.description) for item in entry.filters),
+    ]
+    return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _schema(engine: Engine, job: ExportJob) -> Mapping[str, dg.TableSchema]:
-    dataset = engine.datasets.get(job.request.dataset)
     try:
         # Not all columns may have been for the requester: the manifest says which the file has.
         made = read_manifest(engine.destination(job.request.destination), job)
     except ExportError:
         return {}
-    if dataset is None:
-        return {}  # of a package each dataset has its own
-    chosen = [dataset.column(column["name"]) for column in made["columns"]]
-    return {"dagster/column_schema": table_schema(tuple(column for column in chosen if column))}
+    columns = [
+        Column(item["name"], parse_type(item["type"]), "", item["description"], Sensitivity(item["sensitivity"]))
+        for item in made.get("columns", ())  # of a package each dataset has its own
+    ]
+    return {"dagster/column_schema": table_schema(tuple(columns))} if columns else {}
 
 
 def _link(engine: Engine, job: ExportJob) -> Mapping[str, Any]:

@@ -141,7 +141,9 @@ def test_declaration_when_read_then_complete(name: str) -> None:
     assert len({column.name for column in dataset.columns}) == len(dataset.columns)
     assert bool(dataset.date_column) == bool(dataset.date_label)
     names = frozenset(column.name for column in dataset.columns)
-    assert dataset.report.within(names) == dataset.report, "figures and charts of columns that there are"
+    assert dataset.report.within({name: name for name in names}) == dataset.report, (
+        "figures and charts of columns that there are"
+    )
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -208,6 +210,8 @@ def test_names_when_hostile_then_refused_by_name(sample_engine: Engine, name: st
     for attack in (*ATTACKS, "date_from; --", "ids) OR (true", "LIMIT"):
         with pytest.raises(Rejected, match="has no filter"):
             asked(sample_engine, name, base | {attack: "1"})
+        if DATASETS[name].column(attack.strip('"')):
+            continue  # a column's name may stand in quotes
         with pytest.raises(Rejected, match="has no column"):
             asked(sample_engine, name, base, columns=(attack,))
     for value in ("0", "-1", "1; DROP TABLE users", "1.5", ""):

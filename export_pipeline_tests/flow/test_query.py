@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from export_pipeline.cli.exports import parse_filters
+from export_pipeline.cli.request_options import parse_filters
 from export_pipeline.datasets.campaign_results import DATASET
 from export_pipeline.embedded.sample import sample_id
 from export_pipeline.flow.query import select

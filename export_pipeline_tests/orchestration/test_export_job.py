@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.request import file_request
+from export_pipeline.flow.templates import create_template
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.job import ExportRequest, Status
 from export_pipeline.orchestration.build import build_definitions
@@ -76,6 +77,32 @@ def test_export_job_when_launched_as_the_launchpad_prefills_it_then_exports_the_
         [job] = engine.jobs.newest()
     assert job.status is Status.COMPLETED
     assert (job.rows or 0) > 100
+
+
+def test_export_job_when_a_template_is_named_then_only_what_was_changed_in_the_form_differs_from_it(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World
+) -> None:
+    request = ExportRequest(
+        "campaign_results",
+        world.owner,
+        {"campaign_id": world.campaign},
+        ("name as who", "upper(call_status) as status"),
+        format="parquet",
+    )
+    template = create_template(engine, world.owner, "mine", request)
+    config = {"template": "mine", "requested_by": world.owner, "filters": {"limit": "7"}}
+    result = launch(definitions, instance, config)
+    assert result.success, why(result)
+    [job] = manage.list_exports(engine, world.owner)
+    assert (job.status, job.rows, job.request.template_id) == (Status.COMPLETED, 7, template.id)
+    assert (job.request.format, job.request.columns) == ("parquet", request.columns)
+    assert job.request.filters == {"campaign_id": world.campaign, "limit": "7"}
+    [event] = [event for event in result.all_events if event.is_step_materialization]
+    schema = event.step_materialization_data.materialization.metadata["dagster/column_schema"].value
+    assert [column.name for column in schema.columns] == ["who", "status"]
+
+    other = launch(definitions, instance, {**config, "dataset": "leads"})
+    assert "the template says which dataset is exported" in why(other)
 
 
 def test_export_job_when_it_runs_a_filed_request_then_it_claims_and_completes_that_row(
