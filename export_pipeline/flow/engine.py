@@ -8,6 +8,7 @@ from export_pipeline.flow.source import Source
 from export_pipeline.ledger.audit import AuditLog
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
+from export_pipeline.ledger.watermarks import Watermarks
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import Destination, DestinationType
 from export_pipeline.model.errors import Rejected
@@ -26,6 +27,7 @@ class Engine:
     jobs: Jobs
     audit: AuditLog
     leftovers: Leftovers
+    watermarks: Watermarks
     source: Source
     datasets: Mapping[str, Dataset]
     formats: Mapping[str, Format]
