@@ -1,5 +1,5 @@
-"""Thousands of incremental exports while writers commit out of order: `python -m benchmarks.late_commits --exports 5000`
-prints how many rows were lost or came twice, and how long the exports took. It starts a PostgreSQL of its own.
+"""Thousands of incremental exports while writers commit out of order: `python -m benchmarks.late_commits` prints how
+many rows were lost or came twice, and how long the exports took. It starts a PostgreSQL of its own.
 """
 
 import argparse

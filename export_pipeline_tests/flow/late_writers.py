@@ -20,7 +20,7 @@ from export_pipeline.model.access import Scope
 from export_pipeline.model.job import ExportRequest
 
 WRITERS = 6
-_CONTACTS = 25
+_CONTACT_EVERY = 20
 
 
 @dataclass
@@ -43,6 +43,8 @@ def writing(url: str, campaign: str, tally: Tally) -> Iterator[None]:
     of its own."""
     stop = Event()
     counts = [0] * WRITERS
+    # Calls go to the newest contacts, so that a contact's change brings back some dozens of rows, not ever more.
+    newest = [str(number + 1) for number in range(WRITERS)]
     failures: list[BaseException] = []
 
     def write(number: int) -> None:
@@ -51,7 +53,11 @@ def writing(url: str, campaign: str, tally: Tally) -> Iterator[None]:
             with psycopg.connect(url) as connection:
                 while not stop.is_set():
                     counts[number] += 1
-                    _transaction(connection, campaign, chance, f"{number}.{counts[number]}")
+                    name = f"{number}.{counts[number]}"
+                    if counts[number] % _CONTACT_EVERY == 0:
+                        _add_contact(connection, campaign, name)
+                        newest[number] = name
+                    _transaction(connection, campaign, chance, name, chance.choice(newest))
         except BaseException as error:
             failures.append(error)
 
@@ -68,14 +74,22 @@ def writing(url: str, campaign: str, tally: Tally) -> Iterator[None]:
     tally.transactions = sum(counts)
 
 
-def _transaction(connection: psycopg.Connection, campaign: str, chance: random.Random, name: str) -> None:
+def _add_contact(connection: psycopg.Connection, campaign: str, name: str) -> None:
+    connection.execute(
+        "INSERT INTO contacts (campaign_id, external_contact_id, name, phone) VALUES (%s, %s, %s, '+15550100')",
+        (campaign, name, f"contact {name}"),
+    )
+    connection.execute("COMMIT")
+
+
+def _transaction(connection: psycopg.Connection, campaign: str, chance: random.Random, name: str, contact: str) -> None:
     """One transaction: new calls, changed calls, a new or changed contact, each perhaps in a savepoint that is perhaps
     rolled back; then a wait, and a commit or, seldom, a rollback."""
     for step in range(chance.randint(1, 3)):
         savepoint = chance.random() < 0.5
         if savepoint:
             connection.execute("SAVEPOINT inner_step")
-        _write(connection, campaign, chance, f"{name}.{step}")
+        _write(connection, campaign, chance, f"{name}.{step}", contact)
         if savepoint:
             kept = chance.random() < 0.7
             connection.execute("RELEASE inner_step" if kept else "ROLLBACK TO inner_step")
@@ -86,7 +100,7 @@ def _transaction(connection: psycopg.Connection, campaign: str, chance: random.R
     connection.execute("COMMIT" if chance.random() < 0.9 else "ROLLBACK")
 
 
-def _write(connection: psycopg.Connection, campaign: str, chance: random.Random, version: str) -> None:
+def _write(connection: psycopg.Connection, campaign: str, chance: random.Random, version: str, contact: str) -> None:
     kind = chance.random()
     if kind < 0.15:
         connection.execute(
@@ -98,7 +112,7 @@ def _write(connection: psycopg.Connection, campaign: str, chance: random.Random,
         if version.endswith(".0"):
             connection.execute(
                 "UPDATE contacts SET name = %s WHERE campaign_id = %s AND external_contact_id = %s",
-                (f"contact {version}", campaign, str(chance.randint(1, _CONTACTS))),
+                (f"contact {version}", campaign, contact),
             )
     elif kind < 0.4:
         connection.execute(
@@ -110,7 +124,7 @@ def _write(connection: psycopg.Connection, campaign: str, chance: random.Random,
         connection.execute(
             "INSERT INTO calls (contact_id, status, started_at, ended_reason, recording_url)"
             " SELECT id, 'completed', now(), %s, %s FROM contacts WHERE campaign_id = %s AND external_contact_id = %s",
-            (version.partition(".")[0], f"call {version}", campaign, str(chance.randint(1, _CONTACTS))),
+            (version.partition(".")[0], f"call {version}", campaign, contact),
         )
 
 
