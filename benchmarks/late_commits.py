@@ -17,6 +17,7 @@ from export_pipeline_tests.orchestration.conftest import made_world
 
 
 def main() -> None:
+    """Runs it and prints one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exports", type=int, default=2000, help="how many exports, one after the other")
     exports = parser.parse_args().exports

@@ -63,9 +63,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--recipient", default="", metavar="NAME", help="Whom the file is for: keyed hashes are theirs alone.")
 @click.option("--reason", default="", metavar="TEXT", help="Why the data is needed: a sentence or a ticket.")
 @click.option(
-    "--since",
-    type=click.Choice(["last", "start"]),
-    help="last: only what is new or changed since the last such export; start: all rows, and begin again.",
+    "--since", type=click.Choice(["last", "start"]), help="Only what is new since the last; start: all, anew."
 )
 @click.option("--format", "file_format", default="csv", show_default=True, help="See `formats`.")
 @click.option(
