@@ -62,9 +62,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--mask", "masks", multiple=True, metavar="COLUMN=POLICY", help="Mask a column more than the role must.")
 @click.option("--recipient", default="", metavar="NAME", help="Whom the file is for: keyed hashes are theirs alone.")
 @click.option("--reason", default="", metavar="TEXT", help="Why the data is needed: a sentence or a ticket.")
-@click.option(
-    "--since", type=click.Choice(["last", "start"]), help="Only what is new since the last; start: all, anew."
-)
+@click.option("--since", type=click.Choice(["last", "start"]), help="Only what is new since the last; start: all.")
 @click.option("--format", "file_format", default="csv", show_default=True, help="See `formats`.")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."

@@ -191,6 +191,8 @@ class Dataset:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
+        if self.cursor is not None and "{where}" in self.source:
+            raise ValueError(f"{self.name} aggregates: a row of it is put together from many, and none of them is new")
         if Scope.OWN not in self.access.values():
             return
         named = self.owner.filter if self.owner else ""

@@ -21,6 +21,7 @@ from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.retention import run_retention
 from export_pipeline.ledger.schema import migrate_up
+from export_pipeline.model.dataset import Cursor
 from export_pipeline.model.errors import Cancelled, ErrorKind, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 from export_pipeline.model.verification import Verification
@@ -325,6 +326,11 @@ def test_cursors_when_declared_then_name_tables_of_the_source(engine: Engine) ->
             assert dataset.cursor is not None
             tables = ", ".join(f"{table}.xmin" for table in dataset.cursor.tables)
             connection.execute(f"SELECT {tables} FROM {dataset.source} LIMIT 1")
+
+
+def test_cursor_when_a_dataset_aggregates_then_its_file_is_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="lead_analytics aggregates"):
+        replace(engine.datasets["lead_analytics"], cursor=Cursor(("lead",)))
 
 
 def _series(engine: Engine, job: ExportJob) -> str:
