@@ -171,6 +171,13 @@ def _dataset(dataset: Dataset) -> str:
         _table(("Filter", "Type", "Required", "Meaning"), filters),
         _table(("Role", "Reaches"), access),
     ]
+    if dataset.cursor:
+        deletions = dataset.cursor.deletions
+        parts.append(
+            "What is new or changed can be asked for by itself, with `--since last`"
+            + (f"; deleted rows are told by their `{deletions.column}`" if deletions else "")
+            + ": see [Incremental exports](../incremental.md)."
+        )
     if dataset.tables:
         parts.append("Reads " + ", ".join(f"`{table}`" for table in dataset.tables) + ".")
     return "\n\n".join(parts)

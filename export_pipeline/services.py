@@ -10,6 +10,7 @@ from export_pipeline.ledger.database import Database
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
 from export_pipeline.ledger.templates import Templates
+from export_pipeline.ledger.watermarks import Watermarks
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
@@ -29,6 +30,7 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             audit=AuditLog(database),
             leftovers=Leftovers(database),
             templates=Templates(database),
+            watermarks=Watermarks(database),
             source=Source(settings.source, snapshot_seconds=settings.snapshot_seconds),
             datasets=load_datasets(settings),
             formats=load_formats(),

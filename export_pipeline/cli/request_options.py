@@ -44,9 +44,7 @@ _OPTIONS = (
         "--recipient", default="", metavar="NAME", help="Whom the file is for: keyed hashes are theirs alone."
     ),
     click.option("--reason", default="", metavar="TEXT", help="Why the data is needed: a sentence or a ticket."),
-    click.option(
-        "--since", type=click.Choice(["last"]), help="Only what is new or changed since the last such export."
-    ),
+    click.option("--since", type=click.Choice(["last", "start"]), help="Only what is new since the last; start: all."),
     click.option("--format", "file_format", metavar="NAME", help="See `formats`. Default: csv."),
     click.option(
         "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the format, for example profile=raw."

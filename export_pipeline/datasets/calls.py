@@ -1,8 +1,9 @@
 """`calls`: one row for each call."""
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
+from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, JSON, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, decimal
+from export_pipeline.model.dataset import INTEGER, JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Calls", Aggregate.COUNT)
@@ -68,6 +69,7 @@ DATASET = Dataset(
         Role.SERVICE: Scope.ALL,
     },
     tables=("calls", "contacts", "campaigns"),
+    cursor=Cursor(("call", "contact", "campaign"), deleted_from("calls", filters=OF_CAMPAIGN)),
     report=Report(
         figures=(
             _COUNT,

@@ -1,8 +1,9 @@
 """`contacts`: one row for each contact of a campaign."""
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
+from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter
 from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Contacts", Aggregate.COUNT)
@@ -52,6 +53,7 @@ DATASET = Dataset(
         Role.SERVICE: Scope.ALL,
     },
     tables=("contacts", "campaigns"),
+    cursor=Cursor(("contact", "campaign"), deleted_from("contacts", filters=OF_CAMPAIGN)),
     report=Report(
         figures=(
             _COUNT,

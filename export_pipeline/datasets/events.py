@@ -1,7 +1,8 @@
 """`events`: one row for each event of the application."""
 
+from export_pipeline.datasets._cursors import deleted_from
 from export_pipeline.model.access import Role, Scope
-from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Spread
+from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, Spread
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Events", Aggregate.COUNT)
@@ -41,6 +42,7 @@ DATASET = Dataset(
     spread=Spread("properties", "event.properties", _PERSONAL),
     access={Role.ANALYST: Scope.ALL, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("events",),
+    cursor=Cursor(("event",), deleted_from("events")),
     report=Report(
         figures=(_COUNT,),
         charts=(

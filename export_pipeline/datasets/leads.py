@@ -1,8 +1,9 @@
 """`leads`: one row for each lead."""
 
+from export_pipeline.datasets._cursors import deleted_from
 from export_pipeline.datasets._leads import FILTERS, OWNER, SOURCE, TABLES
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Dataset, decimal
+from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Leads", Aggregate.COUNT)
@@ -45,6 +46,7 @@ DATASET = Dataset(
         Role.SERVICE: Scope.ALL,
     },
     tables=TABLES,
+    cursor=Cursor(("lead", "source", "location", "category"), deleted_from("leads")),
     report=Report(
         figures=(
             _COUNT,

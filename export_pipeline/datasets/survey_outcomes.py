@@ -1,8 +1,9 @@
 """`survey_outcomes`: one row for each contact of a campaign who is done with, and the answers."""
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
+from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
 _CONTACTS = Measure("Contacts", Aggregate.COUNT)
@@ -63,6 +64,10 @@ DATASET = Dataset(
     owner=OWNER,
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
+    cursor=Cursor(
+        ("contact", "campaign", "answer_1", "answer_2", "answer_3"),
+        deleted_from("contacts", column="contact_id", filters=OF_CAMPAIGN),
+    ),
     report=Report(
         figures=(
             _CONTACTS,

@@ -234,3 +234,41 @@ COMMENT ON COLUMN events.distinct_id IS 'A pseudonym of the user.';
 CREATE INDEX IF NOT EXISTS events_timestamp ON events (timestamp, id);
 CREATE INDEX IF NOT EXISTS events_event ON events (event, timestamp);
 CREATE INDEX IF NOT EXISTS events_distinct_id ON events (distinct_id, timestamp);
+
+CREATE TABLE IF NOT EXISTS deletions (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    table_name  text NOT NULL,
+    row_id      uuid NOT NULL,
+    owner_id    uuid,
+    campaign_id uuid,
+    deleted_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE deletions IS 'Which rows were deleted, for exports of what has changed: no more than whose they were.';
+CREATE INDEX IF NOT EXISTS deletions_row ON deletions (table_name, row_id);
+
+-- One for each table, as each leads to its owner in its own way. TRUNCATE is not seen.
+CREATE OR REPLACE FUNCTION note_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    campaign uuid;
+    owner uuid;
+BEGIN
+    IF TG_TABLE_NAME = 'campaigns' THEN
+        campaign := OLD.id;
+        owner := OLD.owner_id;
+    ELSIF TG_TABLE_NAME = 'leads' THEN
+        owner := OLD.owner_id;
+    ELSIF TG_TABLE_NAME = 'contacts' THEN
+        SELECT found.id, found.owner_id INTO campaign, owner FROM campaigns AS found WHERE found.id = OLD.campaign_id;
+    ELSIF TG_TABLE_NAME = 'calls' THEN
+        SELECT found.id, found.owner_id INTO campaign, owner
+        FROM contacts AS contact JOIN campaigns AS found ON found.id = contact.campaign_id
+        WHERE contact.id = OLD.contact_id;
+    END IF;
+    INSERT INTO deletions (table_name, row_id, owner_id, campaign_id) VALUES (TG_TABLE_NAME, OLD.id, owner, campaign);
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER note_deletion AFTER DELETE ON campaigns FOR EACH ROW EXECUTE FUNCTION note_deletion();
+CREATE OR REPLACE TRIGGER note_deletion AFTER DELETE ON contacts FOR EACH ROW EXECUTE FUNCTION note_deletion();
+CREATE OR REPLACE TRIGGER note_deletion AFTER DELETE ON calls FOR EACH ROW EXECUTE FUNCTION note_deletion();
+CREATE OR REPLACE TRIGGER note_deletion AFTER DELETE ON leads FOR EACH ROW EXECUTE FUNCTION note_deletion();
+CREATE OR REPLACE TRIGGER note_deletion AFTER DELETE ON events FOR EACH ROW EXECUTE FUNCTION note_deletion();

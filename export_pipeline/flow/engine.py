@@ -9,6 +9,7 @@ from export_pipeline.ledger.audit import AuditLog
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
 from export_pipeline.ledger.templates import Templates
+from export_pipeline.ledger.watermarks import Watermarks
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import Destination, DestinationType
 from export_pipeline.model.errors import Rejected
@@ -28,6 +29,7 @@ class Engine:
     audit: AuditLog
     leftovers: Leftovers
     templates: Templates
+    watermarks: Watermarks
     source: Source
     datasets: Mapping[str, Dataset]
     formats: Mapping[str, Format]

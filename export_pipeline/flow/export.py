@@ -9,12 +9,14 @@ import time
 import traceback
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Thread
 
 from export_pipeline.flow.attempt import Abandoned, Attempt, LedgerWatch, Observer, supervise
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import open_source
 from export_pipeline.flow.extracts import open_extracts
+from export_pipeline.flow.incremental import Increment
 from export_pipeline.flow.order import closed, make_order
 from export_pipeline.flow.package import write_package
 from export_pipeline.flow.publish import attempt_prefix, discreet, document_of, file_name, manifest, publish_manifest
@@ -23,7 +25,7 @@ from export_pipeline.flow.verify import Verifier, verify_delivered
 from export_pipeline.flow.write import context_of, write_files
 from export_pipeline.model.access import SERVICE
 from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient, Unproven
-from export_pipeline.model.job import ExportJob, Outcome, Phase, Status
+from export_pipeline.model.job import ExportFile, ExportJob, Outcome, Phase, Status
 from export_pipeline.settings import limit_polars_buffers
 
 _log = logging.getLogger(__name__)
@@ -81,7 +83,10 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     destination = engine.destination(job.request.destination)
     prefix = attempt_prefix(engine.settings.s3_prefix, job)
 
-    open_rows = open_extracts if job.request.recurring else open_source
+    increment = Increment(engine, job, order) if job.request.since else None
+    read_source = partial(open_source, narrowed=increment.narrowed) if increment else open_source
+    open_rows = open_extracts if job.request.recurring else read_source
+    listed: tuple[ExportFile, ...] = ()
     with open_rows(engine, order.plans, attempt) as opened:
         order = replace(order, plans=opened.plans)
         key = prefix + file_name(job, order)
@@ -95,13 +100,16 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
         else:
             attempt.enter(Phase.WRITING)
             files = write_package(engine, job, order, opened, attempt, destination=destination, key=key)
+        if increment is not None:
+            listed = increment.list_deletions(destination, key, attempt)
+    told = increment.told() if increment else {}
 
     attempt.enter(Phase.VERIFYING)
     for file in files:
         destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
     truncated = any(plan.truncated for plan in order.plans)
     outcome = Outcome(files=files, snapshot_at=opened.snapshot_at, truncated=truncated)
-    document = manifest(job, order, outcome)
+    document = manifest(job, order, outcome) | told
     verifier = Verifier(document, engine.formats, attempt, password=engine.settings.zip_password)
     try:
         outcome = replace(outcome, verification=verify_delivered(destination, files, verifier))
@@ -109,8 +117,10 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
         raise Unproven(f"{error}; nothing was delivered") from error
 
     attempt.enter(Phase.PUBLISHING)
+    document = manifest(job, order, outcome) | told
+    outcome = replace(outcome, files=(*files, *listed))
     engine.jobs.publish(job.id, job.attempt, outcome)
-    publish_manifest(destination, prefix, document_of(discreet(manifest(job, order, outcome))))
+    publish_manifest(destination, prefix, document_of(discreet(document)))
     return outcome
 
 

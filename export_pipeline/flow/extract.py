@@ -58,11 +58,17 @@ class Opened:
 
 
 @contextmanager
-def open_source(engine: Engine, plans: Sequence[Plan], attempt: Attempt) -> Iterator[Opened]:
-    """The plans' rows, all out of one snapshot of the source. `attempt` counts them, and can stop the queries. Raises
-    what `fit_plan` raises, before any row is read."""
+def open_source(
+    engine: Engine,
+    plans: Sequence[Plan],
+    attempt: Attempt,
+    narrowed: Callable[[Plan, Snapshot], Plan] = lambda plan, snapshot: plan,
+) -> Iterator[Opened]:
+    """The plans' rows, all out of one snapshot of the source. `attempt` counts them, and can stop the queries;
+    `narrowed` selects fewer rows by what the snapshot shows. Raises what `fit_plan` and `narrowed` raise, before any
+    row is read."""
     with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
-        fits = [fit_plan(plan, snapshot) for plan in plans]
+        fits = [fit_plan(narrowed(plan, snapshot), snapshot) for plan in plans]
         fitted = {id(of): fit for plan, fit in zip(plans, fits, strict=True) for of in (plan, fit.plan)}
         work_mem = engine.settings.work_mem
         yield Opened(

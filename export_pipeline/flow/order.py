@@ -14,6 +14,7 @@ from psycopg import sql
 from export_pipeline.flow.conditions import dataset_of
 from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.incremental import check_since
 from export_pipeline.flow.plan import Order, Plan, make_plan, parse_options
 from export_pipeline.flow.query import LIMIT, Selection, filters_of
 from export_pipeline.flow.sort import read_sort
@@ -35,6 +36,7 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
     `make_plan`."""
     form = engine.format(request.format)
     members = members_of(engine, request)
+    check_since(engine, request, [member.dataset for member in members])
     if form.archiver is None and len(members) == 1 and not members[0].formats:
         return Order(request, (make_plan(engine, replace(request, dataset=members[0].dataset), at),))
     datasets = [engine.dataset(member.dataset) for member in members]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from export_pipeline.flow.daily_extracts import old_days
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extracts import old_extracts
 from export_pipeline.model.errors import ExportError, Rejected, Superseded
@@ -56,7 +57,7 @@ def run_retention(engine: Engine, *, dry_run: bool = False) -> RetentionReport:
 
 def _expire_extracts(engine: Engine, report: RetentionReport) -> None:
     try:
-        for prefix in old_extracts(engine):
+        for prefix in (*old_extracts(engine), *old_days(engine)):
             if not report.dry_run:
                 engine.destination("s3").clean(prefix)
             report.extracts.append(prefix)

@@ -148,7 +148,8 @@ def verify_again(engine: Engine, job: ExportJob, extent: Verify | None, attempt:
     destination = engine.destination(job.request.destination)
     document = read_manifest(destination, job)
     verifier = Verifier(document, engine.formats, attempt, password=engine.settings.zip_password, extent=extent)
-    return _told(verify_delivered(destination, job.files, verifier), job.request.format)
+    files = tuple(file for file in job.files if file.deletions is None)
+    return _told(verify_delivered(destination, files, verifier), job.request.format)
 
 
 def verify_copy(

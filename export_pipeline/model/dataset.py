@@ -140,6 +140,35 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Deletions:
+    """Where the source writes down which rows were deleted: `table`, which the expressions call `deletion`. A source
+    without that table does not tell of deletions.
+
+    `key` yields what `column` of the file held, `at` when the row was deleted, `owner` the owner's id; `where` says
+    which entries are about rows of the dataset. `filters` are, for some of the dataset's filters, predicates over the
+    table; where there is none, keys are listed that were perhaps never delivered.
+    """
+
+    table: str
+    where: str
+    column: str
+    key: str
+    at: str
+    owner: str = ""
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How new and changed rows are told. `tables` are the source's tables by the names that the dataset's source gives
+    them: a row is new as soon as one of them has a new or changed row in it. They must be real tables, which have the
+    system column `xmin`: no views, no foreign tables."""
+
+    tables: tuple[str, ...]
+    deletions: Deletions | None = None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One exportable cut of the source: what follows FROM, the columns, the filters, the order and the access table.
 
@@ -155,7 +184,8 @@ class Dataset:
 
     `derive` adds what SQL has no function for. It gets all columns, batch by batch as they were read, and fills in
     those whose `sql` is a placeholder that begins with NULL, such as `NULL::float8`; it neither adds nor drops nor
-    moves rows. `spread` names a JSON column whose properties can be columns of their own.
+    moves rows. `spread` names a JSON column whose properties can be columns of their own. With a `cursor` only what is
+    new or changed can be asked for.
     """
 
     name: str
@@ -176,12 +206,15 @@ class Dataset:
     report: Report = field(default_factory=Report)
     derive: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     spread: Spread | None = None
+    cursor: Cursor | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
+        if self.cursor is not None and "{where}" in self.source:
+            raise ValueError(f"{self.name} aggregates: a row of it is put together from many, and none of them is new")
         if Scope.OWN not in self.access.values():
             return
         named = self.owner.filter if self.owner else ""

@@ -52,7 +52,8 @@ class ExportRequest:
     With `truncate` an export with more rows than are allowed is cut instead of refused. Without `contact_info` no
     personal column leaves; `masks` names for a column a stricter policy than the role's, `recipient` whom keyed hashes
     are for. `reason` says why the data is needed. `since` is `last` for what is new or changed since the last such
-    export. `verify` is how much of the files is read back, where that is not left to the format.
+    export, `start` to begin such a series anew with all rows. `verify` is how much of the files is read back, where
+    that is not left to the format.
     """
 
     dataset: str
@@ -85,7 +86,8 @@ class ExportRequest:
 @dataclass(frozen=True)
 class ExportFile:
     """One delivered file. `members` are the files in it, whose keys are their names there; the bytes and hash of one
-    are those of its contents."""
+    are those of its contents. A list of deletions has no rows: it has so many `deletions`, which other files have
+    not."""
 
     key: str
     url: str
@@ -95,6 +97,7 @@ class ExportFile:
     media_type: str
     certificate: Certificate | None = None
     members: tuple["ExportFile", ...] = ()
+    deletions: int | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:

@@ -6,6 +6,7 @@ from export_pipeline.embedded.sample import LAST_CAMPAIGN
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.orchestration.campaigns import campaign_completed_sensor
+from export_pipeline.orchestration.daily import daily_events, events_job, events_schedule
 from export_pipeline.orchestration.exports import build_export_job
 from export_pipeline.orchestration.nightly import build_nightly_exports, extract_job, extract_schedule, extracts
 from export_pipeline.orchestration.reporting import described, export_asset_key, table_schema
@@ -36,12 +37,13 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
     return dg.Definitions(
         assets=[
             extracts,
+            daily_events,
             *build_nightly_exports(datasets),
             *(_export_asset(dataset) for dataset in datasets.values()),
             *(_package_asset(name, text) for name, text in packages.items()),
         ],
-        jobs=[export_job, extract_job, retention_job],
-        schedules=[extract_schedule, retention_schedule],
+        jobs=[export_job, extract_job, events_job, retention_job],
+        schedules=[extract_schedule, events_schedule, retention_schedule],
         sensors=[
             build_requests_sensor(),
             campaign_completed_sensor,

@@ -51,7 +51,10 @@ class ExportConfig(dg.Config):
     masks: dict[str, str] = Field(default={}, description="Policies by column, stricter than the role's.")
     recipient: str = Field(default="", description="Whom the file is for: keyed hashes are theirs alone.")
     reason: str = Field(default="", description="Why the data is needed: a sentence or a ticket.")
-    since: str = Field(default="", description="last: only what is new or changed since the last such export.")
+    since: str = Field(
+        default="",
+        description="last: only what is new or changed since the last such export; start: all rows, and begin again.",
+    )
     format: str = Field(default="csv", description="The kind of file.")
     options: dict[str, str] = Field(default={}, description="The format's options, by name, for example profile: raw.")
     destination: str = Field(default="s3", description="Where the file is delivered to.")

@@ -21,9 +21,12 @@ from export_pipeline.orchestration.reporting import ProgressLog, described, fail
 from export_pipeline.orchestration.resource import ServicesResource
 
 _DESTINATION = "s3"
-_KINDS = {"postgres", "parquet", "s3"}
-_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
-_CHECKS = {
+#: What extracts are made from and with.
+KINDS = {"postgres", "parquet", "s3"}
+#: What is made nightly is late after more than a day.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+#: The checks of whatever lies in the bucket, by name.
+CHECKS = {
     "row_count": "The Parquet files in the bucket hold as many rows as were read from the source.",
     "read_back": "The objects in the bucket have the size and the SHA-256 of what was written.",
 }
@@ -46,8 +49,8 @@ def nightly_key(dataset: str) -> dg.AssetKey:
             key=extract_key(table.name),
             group_name="extracts",
             description=f"{table.description} All extracts of a night are of one snapshot.",
-            kinds=_KINDS,
-            freshness_policy=_FRESHNESS,
+            kinds=KINDS,
+            freshness_policy=FRESHNESS,
             metadata={"dagster/column_schema": table_schema(table.columns)},
         )
         for table in TABLES
@@ -55,7 +58,7 @@ def nightly_key(dataset: str) -> dg.AssetKey:
     check_specs=[
         dg.AssetCheckSpec(name=name, asset=extract_key(table.name), description=text)
         for table in TABLES
-        for name, text in _CHECKS.items()
+        for name, text in CHECKS.items()
     ],
 )
 def extracts(
@@ -87,10 +90,10 @@ def build_nightly_export(name: str, dataset: Dataset) -> dg.AssetsDefinition:
         group_name="recurring",
         description=f"Nightly, for each active campaign, as Parquet. {described(dataset)}",
         kinds={"duckdb", "parquet", "s3"},
-        freshness_policy=_FRESHNESS,
+        freshness_policy=FRESHNESS,
         metadata={"dagster/column_schema": table_schema(dataset.columns)},
         check_specs=[
-            dg.AssetCheckSpec(name=check, asset=nightly_key(name), description=text) for check, text in _CHECKS.items()
+            dg.AssetCheckSpec(name=check, asset=nightly_key(name), description=text) for check, text in CHECKS.items()
         ],
     )
     def nightly(

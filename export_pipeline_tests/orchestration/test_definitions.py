@@ -11,11 +11,13 @@ from export_pipeline.definitions import defs
 def test_definitions_when_loaded_then_hold_exactly_these_names() -> None:
     repository = defs.get_repository_def()
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
+        "events_job",
         "export_job",
         "extract_job",
         "retention_job",
     ]
     assert sorted(schedule.name for schedule in repository.schedule_defs) == [
+        "events_schedule",
         "extract_schedule",
         "retention_schedule",
     ]
@@ -49,6 +51,7 @@ def test_definitions_when_loaded_then_hold_exactly_these_names() -> None:
         "extracts/calls",
         "extracts/campaigns",
         "extracts/contacts",
+        "extracts/events",
         "extracts/survey_answers",
         "recurring/nightly_campaign_results",
         "recurring/nightly_survey_outcomes",

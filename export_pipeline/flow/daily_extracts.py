@@ -1,0 +1,121 @@
+"""Extracts of events, day by day: one Parquet file in the bucket for each day `[day, day + 1)` in UTC.
+
+Events only grow, so a day is read once, when it is over, and again only where somebody asks for it. As all extracts
+they hold everything: they are encrypted, no link is ever made to one, and they go EXPORT_CLEANUP_DAYS after they were
+taken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+
+from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.dates import DATE_FROM, DATE_TO
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.extract import stream
+from export_pipeline.flow.plan import Plan, fit_plan
+from export_pipeline.flow.publish import MANIFEST, publish_manifest
+from export_pipeline.flow.query import select
+from export_pipeline.flow.write import write_files
+from export_pipeline.model.access import Scope
+from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Dataset
+from export_pipeline.model.format import FileContext
+from export_pipeline.model.job import ExportFile, ExportRequest
+
+_DESTINATION = "s3"
+
+EVENTS = Dataset(
+    name="events",
+    title="Extract of events",
+    description="All events of one day, in UTC, with all their properties. Internal: nobody can ask for it.",
+    source="events",
+    order_by="timestamp, id",
+    columns=tuple(
+        Column(name, kind, name, text)
+        for name, kind, text in (
+            ("id", UUID, "The event."),
+            ("event", TEXT, "What happened."),
+            ("distinct_id", TEXT, "A pseudonym of the user."),
+            ("timestamp", TIMESTAMP, "When."),
+            ("properties", JSON, "What else is known about it."),
+        )
+    ),
+    filters=(),
+    date_column="timestamp",
+    access={},
+)
+
+
+def take_day(engine: Engine, day: date, attempt: Attempt) -> tuple[ExportFile, datetime]:
+    """Writes the events of a day and returns the file, and the moment that it shows. What was taken of the day before
+    goes once the new file is whole. Raises Transient, Broken; then what was there stays."""
+    destination = engine.destination(_DESTINATION)
+    before = {item.key.rpartition("/")[0] for item in destination.list(_folder(engine, day))}
+    prefix = f"{_folder(engine, day)}{uuid.uuid4().hex[:8]}/"
+    form = engine.format("parquet")
+    selection = select(EVENTS, {DATE_FROM: day.isoformat(), DATE_TO: day.isoformat()}, ()).reaching(Scope.ALL)
+    plan = Plan(
+        request=ExportRequest(dataset=EVENTS.name, requested_by="", format=form.name, recurring=True),
+        selection=selection,
+        format=form,
+        options=form.options.model_validate({}),
+        row_limit=None,
+    )
+    try:
+        with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
+            fitted = fit_plan(plan, snapshot)
+            context = FileContext("extract", EVENTS.name, EVENTS.title, EVENTS.columns, snapshot.taken_at)
+            with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as rows:
+                key = f"{prefix}{EVENTS.name}.parquet"
+                [file] = write_files(rows, plan, context, attempt, destination=destination, key=key)
+        destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
+        document = {"day": day.isoformat(), "taken_at": snapshot.taken_at.isoformat(), "file": asdict(file)}
+        publish_manifest(destination, prefix, json.dumps(document).encode())
+    except BaseException:
+        destination.clean(prefix)
+        raise
+    for folder in before:
+        destination.clean(f"{folder}/")
+    return file, snapshot.taken_at
+
+
+def day_of(engine: Engine, day: date) -> ExportFile | None:
+    """The file of a day that was taken, or None. Raises Transient, Broken."""
+    destination = engine.destination(_DESTINATION)
+    for item in destination.list(_folder(engine, day)):
+        if item.key.endswith(f"/{MANIFEST}"):
+            return ExportFile.of(json.loads(b"".join(destination.read(item.key)))["file"])
+    return None
+
+
+def old_days(engine: Engine) -> list[str]:
+    """The prefixes of the days that were taken more than EXPORT_CLEANUP_DAYS ago."""
+    limit = datetime.now(UTC) - timedelta(days=engine.settings.cleanup_days)
+    newest: dict[str, datetime] = {}
+    for prefix, modified_at in _days(engine):
+        newest[prefix] = max(modified_at, newest.get(prefix, modified_at))
+    return [prefix for prefix, modified_at in newest.items() if modified_at < limit]
+
+
+def _days(engine: Engine) -> Iterator[tuple[str, datetime]]:
+    """Each stored object's day, as the prefix of its keys, and when it was stored."""
+    root = _root(engine)
+    for item in engine.destination(_DESTINATION).list(root):
+        # What is not ours to name is not ours to delete.
+        if found := re.match(r"\d{4}-\d{2}-\d{2}/", item.key.removeprefix(root)):
+            yield root + found[0], item.modified_at
+
+
+def _folder(engine: Engine, day: date) -> str:
+    return f"{_root(engine)}{day.isoformat()}/"
+
+
+def _root(engine: Engine) -> str:
+    prefix = engine.settings.s3_prefix.strip("/")
+    # Beside the extracts that are taken together, not among them: their sets are told by their folders.
+    return f"{prefix}/daily_extracts/{EVENTS.name}/" if prefix else f"daily_extracts/{EVENTS.name}/"
