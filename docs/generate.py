@@ -19,10 +19,11 @@ from pydantic_core import PydanticUndefined
 from export_pipeline.cli.catalogue import type_of
 from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.query import LIMIT, filters_of
-from export_pipeline.model.access import VISIBLE, Role, Scope
-from export_pipeline.model.dataset import Dataset
+from export_pipeline.model.access import SIGHTS, Role, Scope, Sensitivity, Sight
+from export_pipeline.model.dataset import Column, Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
+from export_pipeline.model.masking import default_policy, leaves_hashed
 from export_pipeline.model.package import Member, Package
 from export_pipeline.registry import load_parts
 from export_pipeline.settings import Settings
@@ -58,8 +59,9 @@ def datasets_page() -> str:
         "What can be exported. A dataset is one file: to add one, copy a file of `export_pipeline/datasets/`, or put "
         "it into a folder of your own and name that folder in `EXPORT_DATASETS_PATH`.",
         "Filters that take a list take several values with commas between them (a value that holds a comma in double "
-        "quotes), or are given several times on the command line. Columns that a role may not see are left out of its "
-        "files, which the manifest tells; asking for one by name, or filtering by one, is refused.",
+        "quotes), or are given several times on the command line. Columns that a role may not see are masked "
+        "or left out of its files, which the manifest tells; filtering by one is refused, and so is asking by name for "
+        "one that is left out (see [What may leave](what-may-leave.md)).",
         _table(("Dataset", "What it holds", "Who may have it"), rows),
         "## Packages",
         "Several datasets in one file: see [Packages, parts and proofs](packages.md). These are ready-made, and are "
@@ -152,7 +154,14 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def _dataset(dataset: Dataset) -> str:
     columns = [
-        (f"`{column.name}`", str(column.type), column.sensitivity.value, column.description, column.example)
+        (
+            f"`{column.name}`",
+            str(column.type),
+            column.sensitivity.value,
+            _mask(column),
+            column.description,
+            column.example,
+        )
         for column in dataset.columns
     ]
     filters = [
@@ -167,7 +176,7 @@ def _dataset(dataset: Dataset) -> str:
     access = [(role.value, _reach(dataset, role)) for role in people]
     parts = [
         dataset.description,
-        _table(("Column", "Type", "Sensitivity", "Meaning", "Example"), columns),
+        _table(("Column", "Type", "Sensitivity", "Masked as", "Meaning", "Example"), columns),
         _table(("Filter", "Type", "Required", "Meaning"), filters),
         _table(("Role", "Reaches"), access),
     ]
@@ -188,9 +197,23 @@ def _reach(dataset: Dataset, role: Role) -> str:
     scope = dataset.access.get(role)
     if scope is None:
         return "nothing"
-    sees = VISIBLE[scope][role]
-    hidden = {column.sensitivity for column in dataset.columns} - sees
-    return REACH[scope] + (f", without {' and '.join(sorted(hidden))} columns" if hidden else "")
+    here = {column.sensitivity for column in dataset.columns}
+    told = [
+        f"{item} columns {'masked' if found is Sight.MASKED else 'left out'}"
+        for item, found in SIGHTS[scope][role].items()
+        if item in here and found is not Sight.PLAIN
+    ]
+    if SIGHTS[scope][role][Sensitivity.PERSONAL] is not Sight.PLAIN and any(item.free_text for item in dataset.columns):
+        told.append("free text redacted")
+    return "; ".join([REACH[scope], *told])
+
+
+def _mask(column: Column) -> str:
+    """What becomes of the column for whoever may see it masked only."""
+    if column.sensitivity is Sensitivity.SECRET:
+        return "hash" if leaves_hashed(column) else "drop"
+    masked = column.sensitivity is Sensitivity.PERSONAL or column.free_text
+    return default_policy(column).value if masked else ""
 
 
 def _options(options: type[BaseModel]) -> str:

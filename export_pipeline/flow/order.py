@@ -94,6 +94,7 @@ def _named(request: ExportRequest, name: str) -> ExportRequest:
         request,
         filters={prefix + key.removeprefix(prefix): value for key, value in request.filters.items()},
         columns=tuple(prefix + column.removeprefix(prefix) for column in request.columns),
+        masks={prefix + column.removeprefix(prefix): policy for column, policy in request.masks.items()},
     )
 
 
@@ -110,6 +111,7 @@ def _part(engine: Engine, request: ExportRequest, member: Member, name: str, con
         options=options,
         filters=_own(dataset, request.filters),
         columns=tuple(column.partition(".")[2] for column in request.columns if column.startswith(f"{dataset.name}.")),
+        masks=_own_masks(dataset, request.masks),
     )
 
 
@@ -119,6 +121,13 @@ def _own(dataset: Dataset, filters: Mapping[str, str]) -> dict[str, str]:
     own = {name: value for name, value in filters.items() if name in known}
     prefix = f"{dataset.name}."
     return own | {name.removeprefix(prefix): value for name, value in filters.items() if name.startswith(prefix)}
+
+
+def _own_masks(dataset: Dataset, masks: Mapping[str, str]) -> dict[str, str]:
+    """The masks of this dataset's columns: those of columns that it has, and those that name it."""
+    own = {name: policy for name, policy in masks.items() if dataset.column(name)}
+    prefix = f"{dataset.name}."
+    return own | {name.removeprefix(prefix): policy for name, policy in masks.items() if name.startswith(prefix)}
 
 
 def _known(dataset: Dataset) -> set[str]:
@@ -139,6 +148,9 @@ def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) 
     for name in request.filters:
         if name not in known and name.partition(".")[0] not in names:
             raise Rejected(f"none of {', '.join(names)} has a filter {name!r}; they have: {', '.join(sorted(known))}")
+    for name in request.masks:
+        if name.partition(".")[0] not in names and not any(dataset.column(name) for dataset in datasets):
+            raise Rejected(f"none of {', '.join(names)} has a column {name!r} to mask")
     for column in request.columns:
         if column.partition(".")[0] not in names:
             raise Rejected(
@@ -207,7 +219,10 @@ def closed(order: Order) -> Order:
 
 def _as(plan: Plan, selection: Selection) -> Selection:
     """The plan's own columns of the dataset's rows."""
-    return replace(selection, columns=plan.selection.columns, left_out=plan.selection.left_out)
+    own = plan.selection
+    return replace(
+        selection, columns=own.columns, left_out=own.left_out, why_left_out=own.why_left_out, masks=own.masks
+    )
 
 
 def _query(selection: Selection, expression: str) -> sql.Composed:

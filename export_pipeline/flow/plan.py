@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from export_pipeline.flow.compress import CODECS, compression_of, with_level
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.query import Selection, select
-from export_pipeline.flow.source import Connection, Snapshot, translated_errors
+from export_pipeline.flow.source import Connection, Snapshot, access_settings, translated_errors
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format, Options
@@ -120,6 +120,8 @@ def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
     """Holds a plan against the source. Raises Rejected (too many rows), Broken (the dataset does not fit it)."""
     with translated_errors():
         connection = snapshot.connection
+        for setting in access_settings(plan.selection.scope, plan.selection.owner_id, snapshot.own_role):
+            connection.execute(setting)
         expressions = _selected(connection, plan)
         _refuse_too_many(connection, plan)
         columns = sql.SQL(", ").join(

@@ -9,7 +9,7 @@ import io
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
@@ -17,13 +17,16 @@ from psycopg import sql
 
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_moment, parse_span, plain_date
 from export_pipeline.model.access import Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, UUID, Column, Dataset, Filter, Kind, Type
+from export_pipeline.model.dataset import BOOLEAN, INTEGER, UUID, Column, Dataset, Filter, Kind, Type
 from export_pipeline.model.errors import Broken, Rejected
+from export_pipeline.model.masking import Mask
 
 #: The filter of every dataset that ends the file after so many rows.
 LIMIT = "limit"
 #: Where a dataset's source wants the predicates, if not at its end.
 WHERE = "{where}"
+#: The column, never written, that tells of each row whether it belongs to whoever reaches only their own.
+OWNED = "$owned"
 _UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
 #: The most values that one filter takes.
 MOST_VALUES = 1000
@@ -34,8 +37,10 @@ class Selection:
     """What a request selects, checked: which columns, and which rows by which predicates.
 
     `scope` says whose rows, those of `owner_id` or everybody's: it is None as long as nobody has been authorized, and
-    then there are no rows to be had. In a package, `within` are expressions with the queries that they must be in the
-    result of, and rows whose key is in one of `referenced` (queries) are selected whatever the range of dates says.
+    then there are no rows to be had. `columns` are those of the file: how they differ from those of the dataset is in
+    `masks`, and why others were left out in `why_left_out`. In a package, `within` are expressions with the queries
+    that they must be in the result of, and rows whose key is in one of `referenced` (queries) are selected whatever the
+    range of dates says.
     """
 
     dataset: Dataset
@@ -49,6 +54,8 @@ class Selection:
     scope: Scope | None = None
     owner_id: str = ""
     left_out: tuple[Column, ...] = ()
+    why_left_out: Mapping[str, str] = field(default_factory=dict)
+    masks: tuple[Mask, ...] = ()
     within: tuple[tuple[str, sql.Composable], ...] = ()
     referenced: tuple[sql.Composable, ...] = ()
 
@@ -63,8 +70,27 @@ class Selection:
 
     @property
     def read(self) -> tuple[Column, ...]:
-        """The columns to read: all where some are derived from others, else those of the file."""
-        return self.dataset.columns if self.dataset.derive else self.columns
+        """The columns to read, as they are declared: all where some are derived from others, else those of the file.
+        Of whoever reaches only their own rows also `OWNED`, whether it is theirs."""
+        declared = {mask.column.name: mask.column for mask in self.masks}
+        chosen = tuple(declared.get(column.name, column) for column in self.columns)
+        read = self.dataset.columns if self.dataset.derive else chosen
+        if not self.guarded:
+            return read
+        assert self.dataset.owner is not None
+        mine = sql.SQL("(({}) = {}) IS TRUE").format(sql.SQL(self.dataset.owner.column), sql.Literal(self.owner_id))
+        return (*read, Column(OWNED, BOOLEAN, mine.as_string(), ""))
+
+    @property
+    def masked(self) -> Mapping[str, str]:
+        """The policies of the columns that are not what they are in the source."""
+        return {mask.column.name: mask.policy.value for mask in self.masks}
+
+    @property
+    def guarded(self) -> bool:
+        """Whether each row tells whose it is. Rows that were aggregated do not."""
+        owner = self.dataset.owner
+        return self.scope is Scope.OWN and bool(owner and owner.column) and WHERE not in self.dataset.source
 
     def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
         """The same, of everybody's rows, or of those of that owner alone."""
@@ -199,6 +225,19 @@ def _columns(dataset: Dataset, names: tuple[str, ...]) -> tuple[Column, ...]:
 
 
 def _parse(item: Filter, text: str) -> object:
+    try:
+        return _parse_told(item, text)
+    except Rejected:
+        if item.sensitivity not in _UNTOLD:
+            raise
+        kind = f"a list, with commas between its values, each {_EXPECTED[item.type.kind]}"
+        raise Rejected(
+            f"the value of {item.name} is not {kind if item.many else _EXPECTED[item.type.kind]}; as it is "
+            f"{item.sensitivity}, it is not repeated here"
+        ) from None
+
+
+def _parse_told(item: Filter, text: str) -> object:
     if not item.many:
         return parse_value(item.type, text, item.name)
     return tuple(parse_value(item.type, value, item.name) for value in parse_list(text, item.name))

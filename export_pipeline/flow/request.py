@@ -7,6 +7,7 @@ from export_pipeline.flow.authorize import Grant, authorize_role, authorize_sele
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order, members_of
 from export_pipeline.flow.plan import Order, Plan
+from export_pipeline.flow.policies import require_reason
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.model.access import Principal
 from export_pipeline.model.errors import Forbidden, Rejected
@@ -27,7 +28,8 @@ def file_request(
             authorize_role(principal, engine.dataset(member.dataset))
         order = make_order(engine, request)
         engine.destination(request.destination)
-        _, grants = authorize_order(engine, principal, order)
+        granted, grants = authorize_order(engine, principal, order)
+        require_reason(engine.settings, [plan.selection for plan in granted.plans], request)
     except Rejected as error:
         engine.audit.refuse(actor=request.requested_by, dataset=request.dataset, reason=str(error))
         raise
@@ -50,7 +52,7 @@ def authorize_order(engine: Engine, principal: Principal, order: Order) -> tuple
 
 def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[Plan, Grant]:
     """One plan of an order; see there."""
-    grant = authorize_selection(engine, principal, plan.selection)
+    grant = authorize_selection(engine, principal, plan.selection, plan.request)
     return replace(plan, selection=grant.selection), grant
 
 

@@ -94,6 +94,7 @@ def write_files(
                 rows=written,
                 media_type=plan.media_type,
                 certificate=certificate,
+                masked=plan.selection.masked,
             )
         )
     check_all_written(attempt, sum(file.rows for file in files))
@@ -121,6 +122,8 @@ def check_all_written(attempt: Attempt, written: int) -> None:
 def context_of(engine: Engine, export_id: str, plan: Plan, snapshot_at: datetime) -> FileContext:
     """What a file of the plan's may say about itself."""
     dataset = plan.selection.dataset
+    # Figures and charts are not of what a mask left of a column.
+    whole = frozenset(column.name for column in plan.columns) - plan.selection.masked.keys()
     return FileContext(
         export_id=export_id,
         dataset=dataset.name,
@@ -128,7 +131,7 @@ def context_of(engine: Engine, export_id: str, plan: Plan, snapshot_at: datetime
         columns=plan.columns,
         snapshot_at=snapshot_at,
         filters=plan.selection.described,
-        report=dataset.report.within(frozenset(column.name for column in plan.columns)),
+        report=dataset.report.within(whole),
         branding=engine.settings.branding_directory,
     )
 

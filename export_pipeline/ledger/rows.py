@@ -64,10 +64,17 @@ def job_of(row: DictRow) -> ExportJob:
 
 
 def asked(request: ExportRequest) -> dict[str, Any]:
-    """What was asked for, for the audit log: the names of filters, not their values."""
+    """What was asked for, for the audit log: the names of filters, not their values; and why."""
+    extra = {
+        "purpose": request.reason.strip(),
+        "recipient": request.recipient.strip(),
+        "masks": dict(request.masks),
+        "contact_info": None if request.contact_info else False,
+    }
     return {
         "filters": sorted(request.filters),
         "columns": list(request.columns),
         "format": request.format,
         "destination": request.destination,
+        **{name: value for name, value in extra.items() if value not in ("", None, {})},
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from export_pipeline.model.access import Role, Scope, Sensitivity
+from export_pipeline.model.access import Policy, Role, Scope, Sensitivity
 from export_pipeline.model.report import Report
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ def parse_type(text: str) -> Type:
 @dataclass(frozen=True)
 class Column:
     """One column of the file: `sql` is the expression that yields it, in the scope of the dataset's source.
-    `number_format` is how a spreadsheet shows its numbers or dates, as Excel writes it (`#,##0.00`); empty: by type."""
+    `number_format` is how a spreadsheet shows its numbers or dates, as Excel writes it (`#,##0.00`); empty: by type.
+
+    `mask` is what becomes of it for roles that may see it masked only; None: what is usual for its type. `free_text`
+    tells that people write into it (a text, or the values of JSON), so that it may hold anybody's address."""
 
     name: str
     type: Type
@@ -82,6 +85,8 @@ class Column:
     sensitivity: Sensitivity = Sensitivity.INTERNAL
     example: str = ""
     number_format: str = ""
+    mask: Policy | None = None
+    free_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,9 @@ class Dataset:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
+        for column in self.columns:
+            if column.free_text and column.type.kind not in (Kind.TEXT, Kind.JSON):
+                raise ValueError(f"{self.name} declares {column.name} as free text, and it is {column.type}")
         if Scope.OWN not in self.access.values():
             return
         named = self.owner.filter if self.owner else ""

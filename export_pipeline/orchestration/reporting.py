@@ -116,6 +116,8 @@ def job_metadata(job: ExportJob) -> dict[str, Any]:
         metadata["expires_at"] = dg.MetadataValue.timestamp(job.expires_at)
     if job.verification:
         metadata["verification"] = job.verification.value
+    if job.masked:
+        metadata["masked"] = dg.MetadataValue.json(dict(job.masked))
     for number, file in enumerate(job.files, start=1):
         suffix = f"_{number}" if number > 1 else ""
         metadata[f"sha256{suffix}"] = file.sha256

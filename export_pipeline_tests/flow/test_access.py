@@ -148,14 +148,16 @@ def manifest_of(engine: Engine, job: ExportJob) -> dict[str, Any]:
     return read_manifest(engine.destination(job.request.destination), job)
 
 
-def test_manifest_when_columns_were_left_out_then_tells_which_and_of_nobody(engine: Engine) -> None:
-    request = ExportRequest("leads", "analyst@example.com", {"limit": "5", "keywords": "sofa"}, destination="local")
+def test_manifest_when_columns_were_masked_or_left_out_then_tells_which_and_of_nobody(engine: Engine) -> None:
+    filters = {"limit": "5", "keywords": "sofa"}
+    request = ExportRequest("leads", "analyst@example.com", filters, masks={"email": "drop"}, destination="local")
     job = run_export(engine, file_request(engine, request))
     manifest = manifest_of(engine, job)
-    assert manifest["left_out"] == [
-        {"name": name, "reason": "personal: not for the role that asked"} for name in ("email", "phone")
-    ]
-    assert {column["name"] for column in manifest["columns"]} & {"email", "phone"} == set()
+    assert manifest["left_out"] == [{"name": "email", "reason": "asked for"}]
+    masks = {column["name"]: column["mask"] for column in manifest["columns"] if "mask" in column}
+    assert masks["phone"] == {"policy": "mask", "reason": "personal: masked for the role that asked"}
+    assert masks["description"] == {"policy": "redact", "reason": "free text: masked for the role that asked"}
+    assert set(masks) == {"title", "description", "phone"} == set(job.masked)
     assert (manifest["rows"], manifest["scope"]) == (5, "all")
     assert "@" not in json.dumps(manifest) and "analyst" not in json.dumps(manifest)
     assert manage.verify_export(engine, request.requested_by, job.id)
