@@ -23,8 +23,10 @@ _EMAIL = rf"(?P<escape>{_ESCAPE})?{_LOCAL}[@＠]{_LABEL}(?:[.。．]{_LABEL})+"
 #: Digits with at most three separators between two of them.
 _SEPARATORS = r"[ \t\x{a0}\x{2007}\x{2009}\x{202f}().·/\-\x{2010}-\x{2015}\x{2212}]"
 _DIGITS = rf"[+＋]?\(?\d(?:{_SEPARATORS}{{0,3}}\d){{6,}}"
-_UUID = r"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b"
-_MOMENT = r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
+#: Where a word begins, be it after an escape of JSON.
+_START = r"(?:\\[bfnrt]|\b)"
+_UUID = rf"{_START}[0-9A-Fa-f]{{8}}(?:-[0-9A-Fa-f]{{4}}){{3}}-[0-9A-Fa-f]{{12}}\b"
+_MOMENT = rf"{_START}\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
 #: What holds digits and is no number of anybody's comes first, so that no part of it is taken for one.
 _FOUND = rf"{_UUID}|{_MOMENT}|\\u[0-9A-Fa-f]{{4}}|{_DIGITS}"
 _KEPT = (
