@@ -13,7 +13,8 @@ from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.publish import read_manifest
-from export_pipeline.model.dataset import Column, Dataset
+from export_pipeline.model.access import Sensitivity
+from export_pipeline.model.dataset import Column, Dataset, parse_type
 from export_pipeline.model.errors import Broken, Cancelled, ExportError, Superseded, Transient
 from export_pipeline.model.job import ExportJob
 
@@ -147,16 +148,18 @@ def described(dataset: Dataset) -> str:
 
 
 def _schema(engine: Engine, job: ExportJob) -> Mapping[str, dg.TableSchema]:
-    dataset = engine.datasets.get(job.request.dataset)
     try:
-        # Not all columns may have been for the requester: the manifest says which the file has.
+        # Not all columns may have been for the requester, and some masked: the manifest says what the file has.
         made = read_manifest(engine.destination(job.request.destination), job)
     except ExportError:
         return {}
-    if dataset is None:
+    if "columns" not in made:
         return {}  # of a package each dataset has its own
-    chosen = [dataset.column(column["name"]) for column in made["columns"]]
-    return {"dagster/column_schema": table_schema(tuple(column for column in chosen if column))}
+    columns = [
+        Column(item["name"], parse_type(item["type"]), "", item["description"], Sensitivity(item["sensitivity"]))
+        for item in made["columns"]
+    ]
+    return {"dagster/column_schema": table_schema(tuple(columns))}
 
 
 def _link(engine: Engine, job: ExportJob) -> Mapping[str, Any]:
