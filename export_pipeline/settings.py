@@ -191,7 +191,7 @@ class Settings(BaseSettings):
 
     @field_validator("hash_keys", mode="after")
     @classmethod
-    def _long_enough(cls, keys: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    def _hash_keys_long_enough(cls, keys: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
         for name, key in keys.items():
             if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", name):
                 raise ValueError("the id of a key is made of 1 to 40 letters, digits, points, dashes and underscores")
