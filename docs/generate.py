@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from export_pipeline.flow.catalogue import OPERATORS, entry_of
-from export_pipeline.model.access import VISIBLE, Role, Scope
+from export_pipeline.model.access import SIGHTS, Role, Scope, Sensitivity, Sight
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.model.format import Format
@@ -56,9 +56,10 @@ def datasets_page() -> str:
         "What can be exported. A dataset is one file: to add one, copy a file of `export_pipeline/datasets/`, or put "
         "it into a folder of your own and name that folder in `EXPORT_DATASETS_PATH`.",
         "Filters that take a list take several values with commas between them (a value that holds a comma in double "
-        "quotes), or are given several times on the command line. Columns that a role may not see are left out of its "
-        "files, which the manifest tells; asking for one by name, or filtering by one, is refused. Every column can "
-        "also be filtered by a condition and ordered by: see [Filters, conditions and order](filters.md).",
+        "quotes), or are given several times on the command line. Columns that a role may not see are masked "
+        "or left out of its files, which the manifest tells; filtering by one is refused, and so is asking by name for "
+        "one that is left out (see [What may leave](what-may-leave.md)). Every column can also be filtered by a "
+        "condition and ordered by: see [Filters, conditions and order](filters.md).",
         _table(("Dataset", "What it holds", "Who may have it"), rows),
         "Columns can be chosen, put in order, renamed and computed: see [Columns and "
         "templates](columns-and-templates.md). Conditions (`--where`) take these operators:",
@@ -158,7 +159,8 @@ PAGES: dict[str, Callable[[], str]] = {
 def _dataset(dataset: Dataset) -> str:
     entry = entry_of(dataset)
     columns = [
-        (f"`{item.name}`", item.type, item.sensitivity, item.description, item.example) for item in entry.columns
+        (f"`{item.name}`", item.type, item.sensitivity, item.mask, item.description, item.example)
+        for item in entry.columns
     ]
     filters = [
         (f"`{item.name}`", item.takes, "yes" if item.required else "no", item.description) for item in entry.filters
@@ -167,7 +169,7 @@ def _dataset(dataset: Dataset) -> str:
     access = [(role.value, _reach(dataset, role)) for role in people]
     parts = [
         dataset.description,
-        _table(("Column", "Type", "Sensitivity", "Meaning", "Example"), columns),
+        _table(("Column", "Type", "Sensitivity", "Masked as", "Meaning", "Example"), columns),
         _table(("Filter", "Type", "Required", "Meaning"), filters),
         _table(("Role", "Reaches"), access),
     ]
@@ -195,9 +197,15 @@ def _reach(dataset: Dataset, role: Role) -> str:
     scope = dataset.access.get(role)
     if scope is None:
         return "nothing"
-    sees = VISIBLE[scope][role]
-    hidden = {column.sensitivity for column in dataset.columns} - sees
-    return REACH[scope] + (f", without {' and '.join(sorted(hidden))} columns" if hidden else "")
+    here = {column.sensitivity for column in dataset.columns}
+    told = [
+        f"{item} columns {'masked' if found is Sight.MASKED else 'left out'}"
+        for item, found in SIGHTS[scope][role].items()
+        if item in here and found is not Sight.PLAIN
+    ]
+    if SIGHTS[scope][role][Sensitivity.PERSONAL] is not Sight.PLAIN and any(item.free_text for item in dataset.columns):
+        told.append("free text redacted")
+    return "; ".join([REACH[scope], *told])
 
 
 def _options(options: type[BaseModel]) -> str:

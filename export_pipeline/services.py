@@ -31,7 +31,9 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             leftovers=Leftovers(database),
             templates=Templates(database),
             watermarks=Watermarks(database),
-            source=Source(settings.source, snapshot_seconds=settings.snapshot_seconds),
+            source=Source(
+                settings.source, snapshot_seconds=settings.snapshot_seconds, own_role=settings.source_own_role
+            ),
             datasets=load_datasets(settings),
             formats=load_formats(),
             destinations=load_parts("export_pipeline.destinations", "DESTINATION", DestinationType),

@@ -6,12 +6,16 @@ folder), else from the default. A missing or wrong one is one clear sentence.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+#: The least that a key of keyed hashes is made of.
+_KEY_CHARACTERS = 32
 
 
 class SettingsError(ValueError):
@@ -118,6 +122,23 @@ class Settings(BaseSettings):
         alias="EXPORT_ZIP_PASSWORDS",
         description='Passwords of encrypted ZIP packages, by the names that requests call them: `{"board": "…"}`.',
     )
+    hash_keys: Mapping[str, SecretStr] = Field(
+        {},
+        alias="EXPORT_HASH_KEYS",
+        description='Keys of keyed hashes, by ids that manifests name, the current one first: `{"2026": "…"}`. Each '
+        "has 32 characters or more. To change the key, add a new one before the others.",
+    )
+    require_reason: bool = Field(
+        False,
+        alias="EXPORT_REQUIRE_REASON",
+        description="Whether an export of personal data that is not masked must say why it is needed (`--reason`).",
+    )
+    source_own_role: str | None = Field(
+        None,
+        alias="EXPORT_SOURCE_OWN_ROLE",
+        description="A role of the source without BYPASSRLS that exports of one's own rows are read in, where "
+        "row-level security is installed (docs/what-may-leave.md). Default: the account of EXPORT_SOURCE_URL itself.",
+    )
     url_ttl_seconds: int = Field(
         3600, gt=0, le=604_800, alias="EXPORT_URL_TTL_SECONDS", description="How long a link works (seconds)."
     )
@@ -167,6 +188,16 @@ class Settings(BaseSettings):
         if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise ValueError("must look like postgresql://user:password@host:5432/database")
         return SecretStr(f"postgresql://{rest}")
+
+    @field_validator("hash_keys", mode="after")
+    @classmethod
+    def _hash_keys_long_enough(cls, keys: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, key in keys.items():
+            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", name):
+                raise ValueError("the id of a key is made of 1 to 40 letters, digits, points, dashes and underscores")
+            if len(key.get_secret_value()) < _KEY_CHARACTERS:
+                raise ValueError(f"the key {name} is shorter than {_KEY_CHARACTERS} characters")
+        return keys
 
     def zip_password(self, name: str) -> bytes | None:
         """The password of a name, or None."""

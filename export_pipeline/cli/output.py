@@ -46,6 +46,11 @@ def job_document(job: ExportJob, link: Link | None = None) -> dict[str, Any]:
             {"url": file.url, "bytes": file.bytes, "sha256": file.sha256, "rows": file.rows} for file in job.files
         ],
         "verification": job.verification.value if job.verification else None,
+        "contact_info": request.contact_info,
+        "masks": dict(request.masks),
+        "masked": dict(job.masked),
+        "recipient": request.recipient,
+        "reason": request.reason,
         **link_document(link),
         "requested_by": request.requested_by,
         "attempt": job.attempt,
@@ -135,6 +140,7 @@ def _described(job: ExportJob, link: Link | None) -> Iterable[tuple[str, object]
         yield "bytes", f"{job.bytes:,} ({human_bytes(job.bytes)})"
         yield "seconds", seconds(job)
         yield "verification", job.verification.value if job.verification else None
+        yield "masked", ", ".join(f"{name} ({policy})" for name, policy in job.masked.items()) or None
         for file in files:
             yield "SHA-256", file.sha256
             yield "address", file.url
@@ -142,6 +148,8 @@ def _described(job: ExportJob, link: Link | None) -> Iterable[tuple[str, object]
     elif job.status is Status.PROCESSING:
         yield "rows so far", f"{job.rows_done:,} of about {job.rows_estimated or 0:,}"
     yield "requested by", job.request.requested_by
+    yield "reason", job.request.reason or None
+    yield "recipient", job.request.recipient or None
     yield "attempt", job.attempt
     yield "not before", _text(job.request.not_before)
     yield "Dagster run", job.dagster_run_id or None

@@ -26,7 +26,15 @@ DATASET = Dataset(
         Column("entity_type", TEXT, "entry.entity_type", "What kind of thing.", example="campaign"),
         Column("entity_id", TEXT, "entry.entity_id", "Which one."),
         Column("action", TEXT, "entry.action", "What was done to it.", example="update"),
-        Column("detail", JSON, "entry.detail", "What else was written down.", Sensitivity.PERSONAL, '{"to": 30}'),
+        Column(
+            "detail",
+            JSON,
+            "entry.detail",
+            "What else was written down.",
+            Sensitivity.PERSONAL,
+            '{"to": 30}',
+            free_text=True,
+        ),
     ),
     filters=(
         Filter("entity_type", TEXT, "entry.entity_type IN ({values})", "Only things of these kinds.", many=True),

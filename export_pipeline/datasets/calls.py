@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
-from export_pipeline.model.access import Role, Scope, Sensitivity
+from export_pipeline.model.access import Policy, Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
@@ -42,6 +42,7 @@ DATASET = Dataset(
             "Where the recording is kept.",
             Sensitivity.PERSONAL,
             "https://recordings.example.com/….mp3",
+            mask=Policy.DROP,
         ),
         Column(
             "transcript",
@@ -50,6 +51,7 @@ DATASET = Dataset(
             "What was said: the text, and who said what.",
             Sensitivity.PERSONAL,
             '{"text": "Agent: Good morning …", "turns": […]}',
+            free_text=True,
         ),
     ),
     filters=(

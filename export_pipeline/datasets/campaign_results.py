@@ -1,7 +1,7 @@
 """`campaign_results`: one row for each call of a campaign, and one for each contact never called."""
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
-from export_pipeline.model.access import Role, Scope, Sensitivity
+from export_pipeline.model.access import Policy, Role, Scope, Sensitivity
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, Cursor, Dataset, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
@@ -61,6 +61,7 @@ DATASET = Dataset(
             "Where the recording is kept.",
             Sensitivity.PERSONAL,
             "https://recordings.example.com/….mp3",
+            mask=Policy.DROP,
         ),
         Column(
             "transcript_summary",
@@ -69,6 +70,7 @@ DATASET = Dataset(
             "The first 100 characters of what was said.",
             Sensitivity.PERSONAL,
             "Agent: Good morning, am I speaking with …",
+            free_text=True,
         ),
         Column("campaign_name", TEXT, "campaign.name", "The campaign's name.", example="Term deposits, November 2010"),
         Column("assistant_used", TEXT, "campaign.assistant_used", "The assistant that called.", example="Ava"),

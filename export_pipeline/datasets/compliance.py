@@ -50,8 +50,8 @@ DATASET = Dataset(
         Column("entity_type", TEXT, "entry.entity_type", "What kind of thing.", example="export of campaign_results"),
         Column("entity_id", TEXT, "entry.entity_id", "Which one."),
         Column("action", TEXT, "entry.action", "What was done.", example="link"),
-        Column("reason", TEXT, "entry.reason", "Why it was allowed or refused.", Sensitivity.PERSONAL),
-        Column("detail", JSON, "entry.detail", "What else was written down.", Sensitivity.PERSONAL),
+        Column("reason", TEXT, "entry.reason", "Why it was allowed or refused.", Sensitivity.PERSONAL, free_text=True),
+        Column("detail", JSON, "entry.detail", "What else was written down.", Sensitivity.PERSONAL, free_text=True),
     ),
     filters=(
         Filter("kind", TEXT, "entry.kind IN ({values})", "Only these kinds.", many=True),

@@ -30,6 +30,7 @@ DATASET = Dataset(
             f"event.properties - ARRAY[{_KEYS}]",
             "What else is known about it.",
             example='{"path": "/leads"}',
+            free_text=True,
         ),
     ),
     filters=(

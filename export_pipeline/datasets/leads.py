@@ -17,8 +17,10 @@ DATASET = Dataset(
     order_by="lead.created_at, lead.id",
     columns=(
         Column("id", UUID, "lead.id", "The lead."),
-        Column("title", TEXT, "lead.title", "Its title.", example="Bright flat, two rooms"),
-        Column("description", TEXT, "lead.description", "Its text.", example="First owner, no smoking."),
+        Column("title", TEXT, "lead.title", "Its title.", example="Bright flat, two rooms", free_text=True),
+        Column(
+            "description", TEXT, "lead.description", "Its text.", example="First owner, no smoking.", free_text=True
+        ),
         Column("price", decimal(12, 2), "lead.price", "The price that was asked.", example="950.00"),
         Column("location", TEXT, "location.name", "Where it is.", example="Lisbon"),
         Column("country", TEXT, "location.country", "The country, ISO 3166-1, two letters.", example="PT"),

@@ -19,6 +19,7 @@ def _answer(question: int) -> Column:
         f"The answer to question {question}.",
         Sensitivity.PERSONAL,
         "yes",
+        free_text=True,
     )
 
 

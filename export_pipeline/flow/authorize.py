@@ -1,17 +1,18 @@
-"""Who may have what: one table of role × dataset (each dataset's `access`), one of role × sensitivity (`VISIBLE`), and
+"""Who may have what: one table of role × dataset (each dataset's `access`), one of role × sensitivity (`SIGHTS`), and
 one rule of ownership.
 
 Asked before anything is read, for every door. Each answer is a decision with its reason, which the audit log keeps.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.policies import mask_selection
 from export_pipeline.flow.query import Selection
-from export_pipeline.model.access import VISIBLE, Decision, Principal, Role, Scope, Sensitivity
+from export_pipeline.model.access import Decision, Principal, Role, Scope
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import Forbidden, NotFound
-from export_pipeline.model.job import ExportJob
+from export_pipeline.model.job import ExportJob, ExportRequest
 
 _REACH = {Scope.OWN: "of their own", Scope.ALL: "of everybody"}
 
@@ -46,13 +47,14 @@ def authorize_role(principal: Principal, dataset: Dataset) -> Scope:
     return scope
 
 
-def authorize_selection(engine: Engine, principal: Principal, selection: Selection) -> Grant:
-    """The selection as far as the principal may have it. Raises NotFound where something that it names does not exist;
-    Forbidden where that is somebody else's, and where a column or a filter that it names is not for the role."""
+def authorize_selection(engine: Engine, principal: Principal, selection: Selection, request: ExportRequest) -> Grant:
+    """The selection as far as the principal may have it, masked as the role and the request say. Raises NotFound where
+    something that it names does not exist; Forbidden where that is somebody else's, and where a column or a filter that
+    it names is not for the role; Rejected where the request asks for masks that cannot be."""
     dataset = selection.dataset
     scope = authorize_role(principal, dataset)
     owner = _owner(engine, principal, selection, scope)
-    visible = _visible(principal, scope, selection)
+    visible = mask_selection(engine.settings, principal.role, scope, selection, request)
     reason = f"{principal.role} may export {dataset.name} {_REACH[scope]}"
     return Grant(visible.reaching(scope, principal.id), scope, owner, Decision(True, reason))
 
@@ -64,44 +66,13 @@ def _owner(engine: Engine, principal: Principal, selection: Selection, scope: Sc
     if rule is None or named is None:
         return principal.id if scope is Scope.OWN else None
     values = named if isinstance(named, tuple) else (named,)
-    owners = engine.source.find_owners(rule.sql, values)
+    owners = engine.source.find_owners(rule.sql, values, principal.id)
     for value, owner in zip(values, owners, strict=True):
         if owner is None:
             raise NotFound(f"there is no {rule.noun} {value}")
         if scope is Scope.OWN and owner != principal.id:
             raise Forbidden(f"the {rule.noun} {value} is not yours; its owner or an administrator can export it")
     return owners[0] or None if len(set(owners)) == 1 else None
-
-
-def _visible(principal: Principal, scope: Scope, selection: Selection) -> Selection:
-    """The selection without the columns that the role may not see, where none was named."""
-    sees = VISIBLE[scope][principal.role]
-    name = selection.dataset.name
-    for item in selection.dataset.filters:
-        if item.name in selection.values and item.sensitivity not in sees:
-            raise Forbidden(
-                f"{name} may not be filtered by {item.name} in the role {principal.role}: what it looks at is "
-                f"{item.sensitivity}"
-            )
-    _refuse_looking(principal, selection, sees)
-    hidden = tuple(column for column in selection.columns if column.sensitivity not in sees)
-    if hidden and selection.named:
-        told = ", ".join(f"{column.name} ({column.sensitivity})" for column in hidden)
-        raise Forbidden(f"the role {principal.role} may not see these columns of {name}: {told}; leave them out")
-    columns = tuple(column for column in selection.columns if column not in hidden)
-    if not columns:
-        raise Forbidden(f"the role {principal.role} may not see any column of {name}")
-    return replace(selection, columns=columns, left_out=hidden)
-
-
-def _refuse_looking(principal: Principal, selection: Selection, sees: frozenset[Sensitivity]) -> None:
-    """Raises Forbidden where a condition or the order looks at a column that the role may not see: both tell of it."""
-    for column in selection.looked_at:
-        if column.sensitivity not in sees:
-            raise Forbidden(
-                f"{selection.dataset.name} may be neither filtered nor ordered by {column.name} in the role "
-                f"{principal.role}: it is {column.sensitivity}"
-            )
 
 
 def authorize_job(engine: Engine, email: str, export_id: str) -> tuple[Principal, ExportJob]:

@@ -7,28 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from export_pipeline.flow.conditions import OPERATORS
 from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.functions import FUNCTIONS
 from export_pipeline.flow.query import LIMIT, filters_of
-from export_pipeline.model.access import Role
+from export_pipeline.model.access import Role, Sensitivity
 from export_pipeline.model.dataset import Column, Dataset, Filter, Kind
-
-_NULLS = ("is_null", "is_not_null")
-_SAME = ("eq", "ne", "in", "not_in")
-_ORDERED = (*_SAME, "gt", "gte", "lt", "lte", "between")
-_PARTS = ("contains", "not_contains", "starts_with", "ends_with", "matches")
-#: What a condition can ask of a column, by its kind.
-OPERATORS: Mapping[Kind, tuple[str, ...]] = {
-    Kind.TEXT: (*_ORDERED, *_PARTS, *_NULLS),
-    Kind.UUID: (*_SAME, *_NULLS),
-    Kind.INTEGER: (*_ORDERED, *_NULLS),
-    Kind.DECIMAL: (*_ORDERED, *_NULLS),
-    Kind.FLOAT: (*_ORDERED, *_NULLS),
-    Kind.BOOLEAN: (*_SAME, *_NULLS),
-    Kind.DATE: (*_ORDERED, *_NULLS),
-    Kind.TIMESTAMP: (*_ORDERED, *_NULLS),
-    Kind.JSON: ("contains", "not_contains", "matches", *_NULLS),
-}
+from export_pipeline.model.masking import default_policy, leaves_hashed
 
 #: What a value looks like, for columns whose dataset gives no example.
 _EXAMPLES: Mapping[Kind, str] = {
@@ -43,7 +28,8 @@ _EXAMPLES: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class ColumnEntry:
-    """One column, and the operators that conditions on it can have."""
+    """One column; the operators that conditions on it can have; what becomes of it for whoever may see it masked only
+    (empty: it leaves as it is)."""
 
     name: str
     type: str
@@ -51,6 +37,7 @@ class ColumnEntry:
     description: str
     example: str
     operators: tuple[str, ...]
+    mask: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +85,7 @@ def entry_of(dataset: Dataset) -> Entry:
         title=dataset.title,
         description=dataset.description,
         access={role.value: scope.value for role, scope in dataset.access.items() if role is not Role.SERVICE},
-        columns=tuple(map(_column, dataset.columns)),
+        columns=tuple(_column(dataset, column) for column in dataset.columns),
         filters=tuple(filters),
     )
 
@@ -111,15 +98,23 @@ def functions() -> list[dict[str, str]]:
     ]
 
 
-def _column(column: Column) -> ColumnEntry:
+def _column(dataset: Dataset, column: Column) -> ColumnEntry:
     return ColumnEntry(
         name=column.name,
         type=str(column.type),
         sensitivity=column.sensitivity.value,
         description=column.description,
         example=column.example or _EXAMPLES.get(column.type.kind, ""),
-        operators=OPERATORS[column.type.kind],
+        operators=() if dataset.is_derived(column) else tuple(OPERATORS[column.type.kind]),
+        mask=_mask(column),
     )
+
+
+def _mask(column: Column) -> str:
+    if column.sensitivity is Sensitivity.SECRET:
+        return "hash" if leaves_hashed(column) else "drop"
+    masked = column.sensitivity is Sensitivity.PERSONAL or column.free_text
+    return default_policy(column).value if masked else ""
 
 
 def _filter(item: Filter) -> FilterEntry:

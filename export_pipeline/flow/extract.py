@@ -17,9 +17,10 @@ from psycopg import sql
 
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.mask import masked
 from export_pipeline.flow.plan import OF_ANOTHER_TYPE, FittedPlan, Plan, fit_plan
-from export_pipeline.flow.query import Selection
-from export_pipeline.flow.source import Snapshot, Source, session_settings
+from export_pipeline.flow.query import OWNED, Selection
+from export_pipeline.flow.source import Snapshot, Source, access_settings, session_settings
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected, Transient
 from export_pipeline.model.format import polars_type
@@ -97,7 +98,7 @@ def stream(
             connection.set_autocommit(False)
             statement = stack.enter_context(adbc_driver_manager.AdbcStatement(connection))
             stack.enter_context(attempt.stopping_with(statement.cancel))
-            for setting in _session(source, snapshot, work_mem):
+            for setting in _session(source, snapshot, work_mem, fitted.plan.selection):
                 statement.set_sql_query(setting.as_string(snapshot.connection))
                 statement.execute_update()
             statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
@@ -135,8 +136,8 @@ def rows_of(
     most: int | None = None,
 ) -> Rows:
     """Arrow record batches as rows of the declared types, counted and checked batch by batch, with what the dataset
-    derives from them. `translated` turns the errors of whoever makes the batches into ours. Reading raises Rejected
-    where there are more rows than `most`."""
+    derives from them, and masked: nobody sees rows before that. `translated` turns the errors of whoever makes the
+    batches into ours. Reading raises Rejected where there are more rows than `most`."""
     import polars as pl
 
     shape = _Shape(selection.read)
@@ -159,9 +160,24 @@ def rows_of(
             if most is not None and before > most:
                 raise Rejected(f"more than {most:,} rows, which were not there when they were counted; ask again")
             attempt.rows_done += frame.height
-            yield frame if derive is None else derive(frame).select(delivered)
+            if selection.guarded:
+                frame = _owned(frame, selection)
+            if derive is not None:
+                frame = derive(frame).select(delivered)
+            yield masked(frame, selection.masks) if selection.masks else frame
 
     return Rows(pl.Schema(schema), read(), estimated)
+
+
+def _owned(frame: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+    """The rows without what tells whose they are. Raises Broken where one is somebody else's: the query should have
+    seen to that."""
+    if not frame[OWNED].all():
+        raise Broken(
+            f"the query of {selection.dataset.name} yielded a row of another owner; nothing was delivered. Look at the "
+            "owner in the dataset's file"
+        )
+    return frame.drop(OWNED)
 
 
 @contextmanager
@@ -202,13 +218,14 @@ def _property_errors(attempt: Attempt) -> Iterator[None]:
             raise Rejected(OF_ANOTHER_TYPE) from error
 
 
-def _session(source: Source, snapshot: Snapshot, work_mem: str) -> list[sql.Composed]:
+def _session(source: Source, snapshot: Snapshot, work_mem: str, selection: Selection) -> list[sql.Composed]:
     return [
         sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").format(),
         sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot.id)),
         *session_settings(snapshot.connection.info.server_version, source.snapshot_seconds),
         sql.SQL("SET LOCAL work_mem = {}").format(sql.Literal(work_mem)),
         sql.SQL("SET LOCAL jit = off").format(),
+        *access_settings(selection.scope, selection.owner_id, source.own_role),
     ]
 
 

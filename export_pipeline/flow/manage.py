@@ -14,6 +14,7 @@ from export_pipeline.flow.verify import verify_again
 from export_pipeline.model.access import Role, Scope
 from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportJob, Status
+from export_pipeline.model.masking import AT_LEAST
 from export_pipeline.model.verification import Verification, Verify
 
 
@@ -83,15 +84,21 @@ def _refuse_what_is_hidden_now(engine: Engine, job: ExportJob, grant: Grant) -> 
     rule = selection.dataset.owner
     all_checked = rule is not None and rule.filter in selection.values
     narrowed = grant.scope is Scope.OWN and not all_checked
-    if not narrowed and not selection.left_out:
+    if not narrowed and not selection.left_out and not selection.masks:
         return
     made = read_manifest(engine.destination(job.request.destination), job)
     left_out = {column.name for column in selection.left_out}
     for part in made.get("datasets", [made]):
         if part["dataset"] != selection.dataset.name:
             continue
-        hidden = left_out & {column["name"] for column in part["columns"]}
-        if hidden or (narrowed and part.get("scope") != Scope.OWN):
+        policies = {column["name"]: column.get("mask", {}).get("policy") for column in part["columns"]}
+        hidden = left_out & policies.keys()
+        plainer = [
+            mask.column.name
+            for mask in selection.masks
+            if mask.column.name in policies and policies[mask.column.name] not in AT_LEAST[mask.policy]
+        ]
+        if hidden or plainer or (narrowed and part.get("scope") != Scope.OWN):
             raise Forbidden(
                 f"the file of the export {job.id} holds more than you may have now; ask for the export again"
             )

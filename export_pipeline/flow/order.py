@@ -101,6 +101,7 @@ def _named(request: ExportRequest, name: str) -> ExportRequest:
         request,
         filters={prefix + key.removeprefix(prefix): value for key, value in request.filters.items()},
         columns=tuple(prefix + column.removeprefix(prefix) for column in request.columns),
+        masks={prefix + column.removeprefix(prefix): policy for column, policy in request.masks.items()},
     )
 
 
@@ -121,6 +122,7 @@ def _part(  # noqa: PLR0917
         columns=tuple(column.partition(".")[2] for column in request.columns if column.startswith(f"{dataset.name}.")),
         conditions=tuple(text for text in request.conditions if _of_condition(text, names) == dataset.name),
         sort=tuple(item for item in request.sort if _of_sort(item, names) == dataset.name),
+        masks=_own_masks(dataset, request.masks),
     )
 
 
@@ -143,6 +145,13 @@ def _own(dataset: Dataset, filters: Mapping[str, str]) -> dict[str, str]:
     return own | {name.removeprefix(prefix): value for name, value in filters.items() if name.startswith(prefix)}
 
 
+def _own_masks(dataset: Dataset, masks: Mapping[str, str]) -> dict[str, str]:
+    """The masks of this dataset's columns: those of columns that it has, and those that name it."""
+    own = {name: policy for name, policy in masks.items() if dataset.column(name)}
+    prefix = f"{dataset.name}."
+    return own | {name.removeprefix(prefix): policy for name, policy in masks.items() if name.startswith(prefix)}
+
+
 def _known(dataset: Dataset) -> set[str]:
     dates = {name for name, _, _ in DATE_FILTERS} if dataset.date_column else set()
     return {item.name for item in filters_of(dataset)} | dates
@@ -163,6 +172,9 @@ def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) 
     for name in request.filters:
         if name not in known and name.partition(".")[0] not in names:
             raise Rejected(f"none of {', '.join(names)} has a filter {name!r}; they have: {', '.join(sorted(known))}")
+    for name in request.masks:
+        if name.partition(".")[0] not in names and not any(dataset.column(name) for dataset in datasets):
+            raise Rejected(f"none of {', '.join(names)} has a column {name!r} to mask")
     for column in request.columns:
         if column.partition(".")[0] not in names:
             raise Rejected(
@@ -235,7 +247,10 @@ def closed(order: Order) -> Order:
 
 def _as(plan: Plan, selection: Selection) -> Selection:
     """The plan's own columns of the dataset's rows."""
-    return replace(selection, columns=plan.selection.columns, left_out=plan.selection.left_out)
+    own = plan.selection
+    return replace(
+        selection, columns=own.columns, left_out=own.left_out, why_left_out=own.why_left_out, masks=own.masks
+    )
 
 
 def _query(selection: Selection, expression: str) -> sql.Composed:

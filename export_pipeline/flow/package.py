@@ -84,6 +84,7 @@ def _write_archive(  # noqa: PLR0917
                     rows=written,
                     media_type=plan.media_type,
                     certificate=certificate,
+                    masked=plan.selection.masked,
                 )
             )
         outcome = Outcome(files=tuple(members), snapshot_at=opened.snapshot_at)
@@ -123,6 +124,7 @@ def _write_workbook(  # noqa: PLR0917
             rows=count,
             media_type=plan.media_type,
             certificate=proof.certificate() if proof is not None else None,
+            masked=plan.selection.masked,
         )
         for plan, proof, count in zip(order.plans, proofs, written, strict=True)
     )
@@ -153,9 +155,8 @@ def readme(job: ExportJob, order: Order, outcome: Outcome) -> str:
         if selection.dated and selection.referenced:
             lines += ["And, of whatever date, what the other files refer to."]
         if selection.left_out:
-            lines += [
-                "Left out, as not for the role that asked: " + ", ".join(item.name for item in selection.left_out)
-            ]
+            told = (f"{item.name} ({selection.why_left_out[item.name]})" for item in selection.left_out)
+            lines += ["Left out: " + ", ".join(told)]
         width = max(len(column.name) for column in plan.columns)
         lines += ["", *(f"  {item.name:<{width}}  {item.type}: {item.description}" for item in plan.columns), ""]
     return "\r\n".join(lines)

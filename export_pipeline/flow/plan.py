@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from export_pipeline.flow.columns import refuse_computed
 from export_pipeline.flow.compress import CODECS, compression_of, with_level
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.policies import remasked
 from export_pipeline.flow.properties import typed, typing_query
 from export_pipeline.flow.query import Selection, select
-from export_pipeline.flow.source import Connection, Snapshot, translated_errors
+from export_pipeline.flow.source import Connection, Snapshot, access_settings, translated_errors
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format, Options
@@ -146,6 +147,8 @@ def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
     asked as), Broken (the dataset does not fit it)."""
     with _told_by_the_source(plan):
         connection = snapshot.connection
+        for setting in access_settings(plan.selection.scope, plan.selection.owner_id, snapshot.own_role):
+            connection.execute(setting)
         plan = _typed(connection, plan)
         expressions = _selected(connection, plan)
         plan = _within_limit(connection, plan)
@@ -204,7 +207,7 @@ def _told_by_the_source(plan: Plan) -> Iterator[None]:
 def _typed(connection: Connection, plan: Plan) -> Plan:
     """The plan with the types of the properties that were asked for without one: those of the selected rows."""
     selection = plan.selection
-    chosen = {column.name for column in selection.columns}
+    chosen = {column.source_name for column in selection.columns}
     open_ones = [item for item in selection.properties if item.type is None and item.column.name in chosen]
     if not open_ones:
         return plan
@@ -213,11 +216,22 @@ def _typed(connection: Connection, plan: Plan) -> Plan:
     assert found is not None
     columns = {column.name: column for column in typed(selection.dataset, open_ones, found)}
 
-    def known(of: tuple[Column, ...]) -> tuple[Column, ...]:
-        return tuple(columns.get(column.name, column) for column in of)
+    def known(column: Column) -> Column:
+        found = None if column.computed else columns.get(column.source_name)
+        return column if found is None else replace(found, name=column.name, of=column.of)
 
-    dataset = replace(selection.dataset, columns=known(selection.dataset.columns))
-    return replace(plan, selection=replace(selection, dataset=dataset, columns=known(selection.columns)))
+    dataset = replace(selection.dataset, columns=tuple(map(known, selection.dataset.columns)))
+    masks = [remasked(mask, known(mask.column)) for mask in selection.masks]
+    delivered = {mask.column.name: mask.delivered for mask in masks if mask is not None}
+    return replace(
+        plan,
+        selection=replace(
+            selection,
+            dataset=dataset,
+            columns=tuple(delivered.get(column.name) or known(column) for column in selection.columns),
+            masks=tuple(mask for mask in masks if mask is not None),
+        ),
+    )
 
 
 def _within_limit(connection: Connection, plan: Plan) -> Plan:

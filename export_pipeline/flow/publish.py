@@ -79,6 +79,7 @@ def discreet(document: Mapping[str, Any]) -> dict[str, Any]:
 def part_of(plan: Plan) -> dict[str, Any]:
     """What a manifest says about one dataset."""
     selection = plan.selection
+    masks = {mask.column.name: dict(mask.described) for mask in selection.masks}
     return {
         "dataset": selection.dataset.name,
         "title": selection.dataset.title,
@@ -97,12 +98,12 @@ def part_of(plan: Plan) -> dict[str, Any]:
                 "sensitivity": column.sensitivity.value,
                 "description": column.description,
                 **({"of": list(column.of)} if column.of else {}),
+                **({"mask": masks[column.name]} if column.name in masks else {}),
             }
             for column in plan.columns
         ],
         "left_out": [
-            {"name": column.name, "reason": f"{column.sensitivity.value}: not for the role that asked"}
-            for column in selection.left_out
+            {"name": column.name, "reason": selection.why_left_out[column.name]} for column in selection.left_out
         ],
     }
 

@@ -7,7 +7,7 @@ memory (measured; see docs/performance.md). `psycopg.sql` quotes them.
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from psycopg import sql
@@ -17,15 +17,18 @@ from export_pipeline.flow.conditions import NOT_TOLD, UNTOLD, Condition, parse_c
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_span
 from export_pipeline.flow.properties import PROPERTIES, Property, parse_properties, split_properties, spread_out
 from export_pipeline.flow.sort import Sort, parse_sort
-from export_pipeline.flow.values import parse_list, parse_value
+from export_pipeline.flow.values import EXPECTED, parse_list, parse_value
 from export_pipeline.model.access import Scope
-from export_pipeline.model.dataset import INTEGER, TEXT, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import BOOLEAN, INTEGER, TEXT, UUID, Column, Dataset, Filter
 from export_pipeline.model.errors import Broken, Rejected
+from export_pipeline.model.masking import Mask
 
 #: The filter of every dataset that ends the file after so many rows.
 LIMIT = "limit"
 #: Where a dataset's source wants the predicates, if not at its end.
 WHERE = "{where}"
+#: The column, never written, that tells of each row whether it belongs to whoever reaches only their own.
+OWNED = "$owned"
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,12 @@ class Selection:
     """What a request selects, checked: which columns, and which rows by which predicates.
 
     `scope` says whose rows, those of `owner_id` or everybody's: it is None as long as nobody has been authorized, and
-    then there are no rows to be had. In a package, `within` are expressions with the queries that they must be in the
-    result of, and rows whose key is in one of `referenced` (queries) are selected whatever the range of dates says.
-    `conditions` look at the file's rows, behind what the source aggregates; `sort` goes before the dataset's own order.
-    `properties` are columns out of JSON, of which those without a declared type get theirs when the plan is fitted.
+    then there are no rows to be had. `columns` are those of the file: how they differ from those of the dataset is in
+    `masks`, and why others were left out in `why_left_out`. In a package, `within` are expressions with the queries
+    that they must be in the result of, and rows whose key is in one of `referenced` (queries) are selected whatever the
+    range of dates says. `conditions` look at the file's rows, behind what the source aggregates; `sort` goes before the
+    dataset's own order. `properties` are columns out of JSON, of which those without a declared type get theirs when
+    the plan is fitted.
     """
 
     dataset: Dataset
@@ -50,6 +55,8 @@ class Selection:
     scope: Scope | None = None
     owner_id: str = ""
     left_out: tuple[Column, ...] = ()
+    why_left_out: Mapping[str, str] = field(default_factory=dict)
+    masks: tuple[Mask, ...] = ()
     within: tuple[tuple[str, sql.Composable], ...] = ()
     referenced: tuple[sql.Composable, ...] = ()
     conditions: tuple[Condition, ...] = ()
@@ -80,17 +87,35 @@ class Selection:
 
     @property
     def read(self) -> tuple[Column, ...]:
-        """The columns to read: those of the file; where the dataset derives some from others, all that it has and those
-        that are computed."""
-        if self.dataset.derive is None:
-            return self.columns
-        return (*self.dataset.columns, *(column for column in self.columns if column.computed))
+        """The columns to read, before they are masked: those of the file; where the dataset derives some from others,
+        all that it has and those that are computed. Of whoever reaches only their own rows also `OWNED`, whether it is
+        theirs."""
+        declared = {mask.column.name: mask.column for mask in self.masks}
+        read = tuple(declared.get(column.name, column) for column in self.columns)
+        if self.dataset.derive is not None:
+            read = (*self.dataset.columns, *(column for column in read if column.computed))
+        if not self.guarded:
+            return read
+        assert self.dataset.owner is not None
+        mine = sql.SQL("(({}) = {}) IS TRUE").format(sql.SQL(self.dataset.owner.column), sql.Literal(self.owner_id))
+        return (*read, Column(OWNED, BOOLEAN, mine.as_string(), ""))
 
     @property
     def read_as(self) -> tuple[str, ...]:
         """What the query calls the columns to read. Not as the person does: a column of theirs could have the name of
         one that the dataset is ordered by, which means the result's column first."""
         return tuple(f"#{place}" if column.of else column.name for place, column in enumerate(self.read))
+
+    @property
+    def masked(self) -> Mapping[str, str]:
+        """The policies of the columns that are not what they are in the source."""
+        return {mask.column.name: mask.policy.value for mask in self.masks}
+
+    @property
+    def guarded(self) -> bool:
+        """Whether each row tells whose it is. Rows that were aggregated do not."""
+        owner = self.dataset.owner
+        return self.scope is Scope.OWN and bool(owner and owner.column) and WHERE not in self.dataset.source
 
     def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
         """The same, of everybody's rows, or of those of that owner alone."""
@@ -219,6 +244,19 @@ def _known(dataset: Dataset, properties: Sequence[Property]) -> Dataset:
 def _parse(item: Filter, text: str) -> object:
     if item.name == PROPERTIES:
         return tuple(split_properties(text))
+    try:
+        return _parse_told(item, text)
+    except Rejected:
+        if item.sensitivity not in UNTOLD:
+            raise
+        kind = f"a list, with commas between its values, each {EXPECTED[item.type.kind]}"
+        raise Rejected(
+            f"the value of {item.name} is not {kind if item.many else EXPECTED[item.type.kind]}; as it is "
+            f"{item.sensitivity}, it is not repeated here"
+        ) from None
+
+
+def _parse_told(item: Filter, text: str) -> object:
     if not item.many:
         return parse_value(item.type, text, item.name)
     return tuple(parse_value(item.type, value, item.name) for value in parse_list(text, item.name))

@@ -28,6 +28,7 @@ def export_nightly(engine: Engine, dataset: str, *, run_id: str, observer: Obser
             filters={"campaign_id": campaign_id},
             format="parquet",
             recurring=True,
+            reason="nightly export",
         )
         try:
             job = file_request(engine, request, service=SERVICE, claim_as=run_id)

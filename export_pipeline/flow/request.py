@@ -8,6 +8,7 @@ from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order, members_of
 from export_pipeline.flow.patterns import check_patterns
 from export_pipeline.flow.plan import Order, Plan
+from export_pipeline.flow.policies import require_reason
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.model.access import Principal
 from export_pipeline.model.errors import Forbidden, Rejected
@@ -59,6 +60,7 @@ def admit(engine: Engine, request: ExportRequest, *, service: Principal | None =
         order = make_order(engine, request)
         engine.destination(request.destination)
         order, grants = authorize_order(engine, principal, order)
+        require_reason(engine.settings, [plan.selection for plan in order.plans], request)
     except Rejected as error:
         engine.audit.refuse(actor=request.requested_by, dataset=request.dataset, reason=str(error))
         raise
@@ -74,7 +76,7 @@ def authorize_order(engine: Engine, principal: Principal, order: Order) -> tuple
 
 def authorize_plan(engine: Engine, principal: Principal, plan: Plan) -> tuple[Plan, Grant]:
     """One plan of an order; see there."""
-    grant = authorize_selection(engine, principal, plan.selection)
+    grant = authorize_selection(engine, principal, plan.selection, plan.request)
     check_patterns(engine.source, plan.selection)
     return replace(plan, selection=grant.selection), grant
 

@@ -14,27 +14,33 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
-from export_pipeline.model.access import SERVICE, Principal, Role
+from export_pipeline.model.access import SERVICE, Principal, Role, Scope
 from export_pipeline.model.errors import Broken, ExportError, Transient
+
+#: The setting that policies of row-level security compare owners with.
+PRINCIPAL_SETTING = "app.principal"
 
 Connection = psycopg.Connection[TupleRow]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An open snapshot: `connection` is in it, and other connections can join it by its `id`."""
+    """An open snapshot: `connection` is in it, and other connections can join it by its `id`. `own_role`: see
+    `Source`."""
 
     connection: Connection
     id: str
     taken_at: datetime
+    own_role: str | None = None
 
 
 class Source:
-    """The source database, by its URL."""
+    """The source database, by its URL. `own_role` is the role that a person's own rows are read in; None: as it is."""
 
-    def __init__(self, url: SecretStr, *, snapshot_seconds: int) -> None:
+    def __init__(self, url: SecretStr, *, snapshot_seconds: int, own_role: str | None = None) -> None:
         self.url = url
         self.snapshot_seconds = snapshot_seconds
+        self.own_role = own_role
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -58,10 +64,11 @@ class Source:
             return None
         return Principal(id=found[0], email=found[1], username=found[2], role=Role(found[3]))
 
-    def find_owners(self, owner_sql: str, values: Sequence[object]) -> list[str | None]:
+    def find_owners(self, owner_sql: str, values: Sequence[object], principal_id: str) -> list[str | None]:
         """For each value the owner's id of what it names, an empty text where that has none; None where it does not
-        exist."""
+        exist, or where row-level security hides it from who asks."""
         with self.connect() as connection:
+            connection.execute("SELECT set_config(%s, %s, false)", (PRINCIPAL_SETTING, principal_id))
             queries = [sql.SQL(owner_sql).format(value=sql.Literal(value)) for value in values]
             found = [connection.execute(query).fetchone() for query in queries]
         return [None if row is None else str(row[0] or "") for row in found]
@@ -80,7 +87,7 @@ class Source:
                 connection.execute(statement)
             found = connection.execute("SELECT pg_export_snapshot(), transaction_timestamp()").fetchone()
             assert found is not None
-            yield Snapshot(connection, id=found[0], taken_at=found[1])
+            yield Snapshot(connection, id=found[0], taken_at=found[1], own_role=self.own_role)
 
 
 def session_settings(server_version: int, snapshot_seconds: int) -> list[sql.Composed]:
@@ -97,6 +104,19 @@ def session_settings(server_version: int, snapshot_seconds: int) -> list[sql.Com
     settings |= {"timezone": sql.Literal("UTC"), "intervalstyle": sql.Literal("iso_8601")}
     settings |= {"extra_float_digits": sql.Literal(1)}
     return [sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()]
+
+
+def access_settings(scope: Scope | None, owner_id: str, own_role: str | None) -> list[sql.Composed]:
+    """What a transaction sets for the source's row-level security, where it has any, before it reads rows: of whoever
+    reaches only their own, who it is, and the role that the policies hold for; of everybody's rows, that a policy which
+    would hide some is an error."""
+    own = scope is Scope.OWN
+    principal = sql.SQL("SELECT set_config({}, {}, true)").format(
+        sql.Literal(PRINCIPAL_SETTING), sql.Literal(owner_id if own else "")
+    )
+    role = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(own_role) if own and own_role else sql.SQL("NONE"))
+    security = sql.SQL("SET LOCAL row_security = {}").format(sql.SQL("on" if own else "off"))
+    return [principal, role, security]
 
 
 @contextmanager
@@ -127,7 +147,9 @@ def translate(error: psycopg.Error) -> ExportError:
             f"the source database stopped the query ({message}); narrow the export or raise EXPORT_SNAPSHOT_SECONDS"
         )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return Broken(f"the account in EXPORT_SOURCE_URL may not read this: {message}")
+        hidden = "; exports of everybody's rows need BYPASSRLS (docs/what-may-leave.md)"
+        hint = hidden if "row-level security" in message else ""
+        return Broken(f"the account in EXPORT_SOURCE_URL may not read this: {message}{hint}")
     if isinstance(
         error, (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
     ):

@@ -94,6 +94,7 @@ def write_files(
                 rows=written,
                 media_type=plan.media_type,
                 certificate=certificate,
+                masked=plan.selection.masked,
             )
         )
     check_all_written(attempt, sum(file.rows for file in files))
@@ -134,8 +135,10 @@ def context_of(engine: Engine, export_id: str, plan: Plan, snapshot_at: datetime
 
 
 def _called(plan: Plan) -> dict[str, str]:
-    """What the file calls the dataset's columns; of one that is in it twice, the first."""
-    return {column.source_name: column.name for column in reversed(plan.columns) if not column.computed}
+    """What the file calls the dataset's columns; of one that is in it twice, the first. Figures and charts are of no
+    column that is computed, nor of what a mask left of one."""
+    whole = [column for column in reversed(plan.columns) if column.name not in plan.selection.masked]
+    return {column.source_name: column.name for column in whole if not column.computed}
 
 
 def numbered(key: str, number: int) -> str:

@@ -65,7 +65,15 @@ def job_of(row: DictRow) -> ExportJob:
 
 
 def asked(request: ExportRequest) -> dict[str, Any]:
-    """What was asked for, for the audit log: the names of filters and of columns in conditions, not their values."""
+    """What was asked for, for the audit log: the names of filters and of columns in conditions, not their values; and
+    why."""
+    extra = {
+        "purpose": request.reason.strip(),
+        "recipient": request.recipient.strip(),
+        "masks": dict(request.masks),
+        "template": request.template_id or "",
+        "contact_info": None if request.contact_info else False,
+    }
     return {
         "filters": sorted(request.filters),
         "conditions": sorted({name for text in request.conditions for name in _columns_of(text, request.dataset)}),
@@ -74,7 +82,7 @@ def asked(request: ExportRequest) -> dict[str, Any]:
         "columns": list(request.columns),
         "format": request.format,
         "destination": request.destination,
-        **({"template": request.template_id} if request.template_id else {}),
+        **{name: value for name, value in extra.items() if value not in ("", None, {})},
     }
 
 

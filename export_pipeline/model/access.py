@@ -32,27 +32,53 @@ class Sensitivity(StrEnum):
     SECRET = "secret"  # noqa: S105
 
 
-_INTERNAL = frozenset({Sensitivity.PUBLIC, Sensitivity.INTERNAL})
-_PERSONAL = _INTERNAL | {Sensitivity.PERSONAL}
+class Sight(StrEnum):
+    """How somebody may see a column: as it is, masked by one of the policies, or never."""
 
-#: What each role may see of the rows that it reaches, so that a new dataset needs no rule. Nobody sees what is secret.
-#: Operators and managers see people's data in their own rows only.
-VISIBLE: Mapping[Scope, Mapping[Role, frozenset[Sensitivity]]] = {
+    PLAIN = "plain"
+    MASKED = "masked"
+    NEVER = "never"
+
+
+class Policy(StrEnum):
+    """What becomes of a value that may not leave as it is (docs/what-may-leave.md shows each)."""
+
+    REDACT = "redact"
+    MONTH = "month"
+    TRUNCATE = "truncate"
+    MASK = "mask"
+    HASH = "hash"
+    DROP = "drop"
+
+
+def _sights(personal: Sight) -> Mapping[Sensitivity, Sight]:
+    """What is public and internal is plain to whoever may have the dataset; what is secret is for nobody."""
+    return {
+        Sensitivity.PUBLIC: Sight.PLAIN,
+        Sensitivity.INTERNAL: Sight.PLAIN,
+        Sensitivity.PERSONAL: personal,
+        Sensitivity.SECRET: Sight.NEVER,
+    }
+
+
+#: What each role may see of the rows that it reaches, so that a new dataset needs no rule. Operators and managers see
+#: people's data in their own rows only. A secret column whose dataset says so leaves as a keyed hash, to anybody.
+SIGHTS: Mapping[Scope, Mapping[Role, Mapping[Sensitivity, Sight]]] = {
     Scope.OWN: {
-        Role.OPERATOR: _PERSONAL,
-        Role.CAMPAIGN_MANAGER: _PERSONAL,
-        Role.ANALYST: _INTERNAL,
-        Role.COMPLIANCE: _PERSONAL,
-        Role.ADMIN: _PERSONAL,
-        Role.SERVICE: _PERSONAL,
+        Role.OPERATOR: _sights(Sight.PLAIN),
+        Role.CAMPAIGN_MANAGER: _sights(Sight.PLAIN),
+        Role.ANALYST: _sights(Sight.MASKED),
+        Role.COMPLIANCE: _sights(Sight.PLAIN),
+        Role.ADMIN: _sights(Sight.PLAIN),
+        Role.SERVICE: _sights(Sight.PLAIN),
     },
     Scope.ALL: {
-        Role.OPERATOR: _INTERNAL,
-        Role.CAMPAIGN_MANAGER: _INTERNAL,
-        Role.ANALYST: _INTERNAL,
-        Role.COMPLIANCE: _PERSONAL,
-        Role.ADMIN: _PERSONAL,
-        Role.SERVICE: _PERSONAL,
+        Role.OPERATOR: _sights(Sight.MASKED),
+        Role.CAMPAIGN_MANAGER: _sights(Sight.MASKED),
+        Role.ANALYST: _sights(Sight.MASKED),
+        Role.COMPLIANCE: _sights(Sight.PLAIN),
+        Role.ADMIN: _sights(Sight.PLAIN),
+        Role.SERVICE: _sights(Sight.PLAIN),
     },
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from export_pipeline.model.access import Role, Scope, Sensitivity
+from export_pipeline.model.access import Policy, Role, Scope, Sensitivity
 from export_pipeline.model.report import Report
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ class Column:
 
     `of` are, for a column that a request renames or has computed, the names of the dataset's columns that it comes
     from; `computed` tells the two apart. A computed column is as sensitive as the most sensitive of them.
+
+    `mask` is what becomes of it for roles that may see it masked only; None: what is usual for its type. `free_text`
+    tells that people write into it (a text, or the values of JSON), so that it may hold anybody's address.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Column:
     sensitivity: Sensitivity = Sensitivity.INTERNAL
     example: str = ""
     number_format: str = ""
+    mask: Policy | None = None
+    free_text: bool = False
     of: tuple[str, ...] = ()
     computed: bool = False
 
@@ -215,6 +220,9 @@ class Dataset:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
         if self.cursor is not None and "{where}" in self.source:
             raise ValueError(f"{self.name} aggregates: a row of it is put together from many, and none of them is new")
+        for column in self.columns:
+            if column.free_text and column.type.kind not in (Kind.TEXT, Kind.JSON):
+                raise ValueError(f"{self.name} declares {column.name} as free text, and it is {column.type}")
         if Scope.OWN not in self.access.values():
             return
         named = self.owner.filter if self.owner else ""

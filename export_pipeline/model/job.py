@@ -86,8 +86,8 @@ class ExportRequest:
 @dataclass(frozen=True)
 class ExportFile:
     """One delivered file. `members` are the files in it, whose keys are their names there; the bytes and hash of one
-    are those of its contents. A list of deletions has no rows: it has so many `deletions`, which other files have
-    not."""
+    are those of its contents. `masked` are the policies of columns that are not what they are in the source. A list of
+    deletions has no rows: it has so many `deletions`, which other files have not."""
 
     key: str
     url: str
@@ -96,6 +96,7 @@ class ExportFile:
     rows: int
     media_type: str
     certificate: Certificate | None = None
+    masked: Mapping[str, str] = field(default_factory=dict)
     members: tuple["ExportFile", ...] = ()
     deletions: int | None = None
 
@@ -142,6 +143,14 @@ class ExportJob:
     def rows(self) -> int | None:
         """Rows delivered; None until there are files."""
         return sum(file.rows for file in self.files) if self.files else None
+
+    @property
+    def masked(self) -> Mapping[str, str]:
+        """The policies of columns that are not what they are in the source; of a package with the file's name before
+        the column's."""
+        found = dict(self.files[0].masked) if self.files else {}
+        members = self.files[0].members if self.files else ()
+        return found | {f"{item.key}: {name}": policy for item in members for name, policy in item.masked.items()}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,11 @@ def completed_campaigns(engine: Engine) -> list[Completed]:
 def file_for_owner(engine: Engine, campaign: Completed) -> str | None:
     """Files the export in the owner's name. Returns what came of it, or None where it is to be tried again."""
     request = ExportRequest(
-        dataset=_DATASET, requested_by=campaign.owner, filters={"campaign_id": campaign.id}, format="csv"
+        dataset=_DATASET,
+        requested_by=campaign.owner,
+        filters={"campaign_id": campaign.id},
+        format="csv",
+        reason="campaign completed",
     )
     try:
         return f"campaign {campaign.id}: filed {file_request(engine, request).id}"

@@ -120,6 +120,8 @@ def job_metadata(job: ExportJob) -> dict[str, Any]:
         metadata["expires_at"] = dg.MetadataValue.timestamp(job.expires_at)
     if job.verification:
         metadata["verification"] = job.verification.value
+    if job.masked:
+        metadata["masked"] = dg.MetadataValue.json(dict(job.masked))
     for number, file in enumerate(job.files, start=1):
         suffix = f"_{number}" if number > 1 else ""
         metadata[f"sha256{suffix}"] = file.sha256
@@ -168,7 +170,7 @@ def _line(*cells: str) -> str:
 
 def _schema(engine: Engine, job: ExportJob) -> Mapping[str, dg.TableSchema]:
     try:
-        # Not all columns may have been for the requester: the manifest says which the file has.
+        # Not all columns may have been for the requester, and some masked: the manifest says what the file has.
         made = read_manifest(engine.destination(job.request.destination), job)
     except ExportError:
         return {}

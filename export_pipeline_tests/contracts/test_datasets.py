@@ -19,11 +19,12 @@ from export_pipeline.flow.query import Selection, filters_of
 from export_pipeline.flow.request import authorize_plan
 from export_pipeline.flow.source import Source
 from export_pipeline.formats._figures import compute
-from export_pipeline.model.access import VISIBLE, Principal, Role, Scope, Sensitivity
+from export_pipeline.model.access import Policy, Principal, Role, Scope, Sensitivity
 from export_pipeline.model.dataset import Dataset, Filter, Kind
 from export_pipeline.model.errors import Broken, Forbidden, Rejected
 from export_pipeline.model.format import polars_type
 from export_pipeline.model.job import ExportRequest
+from export_pipeline.model.masking import default_policy
 from export_pipeline.registry import load_parts
 from export_pipeline_tests.conftest import fresh_database
 from export_pipeline_tests.datasets.reading import ADMIN, ANALYST, MANAGER, MANAGER2, ask, authorized, read, read_source
@@ -325,14 +326,17 @@ def test_filters_when_they_name_what_is_somebody_elses_then_no_row_of_it(
 
 
 @pytest.mark.parametrize("name", [name for name, dataset in DATASETS.items() if Role.ANALYST in dataset.access])
-def test_personal_columns_when_an_analyst_asks_then_they_stay(sample_engine: Engine, name: str) -> None:
+def test_personal_columns_when_an_analyst_asks_then_masked_or_left_out(sample_engine: Engine, name: str) -> None:
     dataset = DATASETS[name]
     plan = authorized(sample_engine, name, email=ANALYST)
-    hidden = [column for column in dataset.columns if column.sensitivity is Sensitivity.PERSONAL]
+    personal = [column for column in dataset.columns if column.sensitivity is Sensitivity.PERSONAL]
+    hidden = [column for column in personal if default_policy(column) is Policy.DROP]
     assert list(plan.selection.left_out) == hidden
-    assert all(column.sensitivity in VISIBLE[Scope.ALL][Role.ANALYST] for column in plan.columns)
+    masked = {mask.column.name for mask in plan.selection.masks}
+    assert {column.name for column in personal if column not in hidden} <= masked
+    assert all(column.free_text or column in personal for column in dataset.columns if column.name in masked)
     written = read(sample_engine, name, {"limit": "20000"}, email=ANALYST).write_csv()
-    assert not re.search(r"@example\.com|\+1[0-9]{3}55501|192\.0\.2\.|manager2?\b", written)
+    assert not re.search(r"[^*]@example\.com|\+1[0-9]{3}55501|192\.0\.2\.|manager2?\b", written)
     for column in hidden:
         with pytest.raises(Forbidden, match=rf"may not see these columns of {name}: {column.name} \(personal\)"):
             authorized(sample_engine, name, email=ANALYST, columns=(dataset.columns[0].name, column.name))

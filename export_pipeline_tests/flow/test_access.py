@@ -14,7 +14,7 @@ from export_pipeline.flow.export import run_export
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.access import SERVICE
-from export_pipeline.model.errors import Forbidden, NotFound, Rejected
+from export_pipeline.model.errors import Broken, Forbidden, NotFound, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 
 #: One campaign of each owner (they take turns, month by month).
@@ -148,17 +148,37 @@ def manifest_of(engine: Engine, job: ExportJob) -> dict[str, Any]:
     return read_manifest(engine.destination(job.request.destination), job)
 
 
-def test_manifest_when_columns_were_left_out_then_tells_which_and_of_nobody(engine: Engine) -> None:
-    request = ExportRequest("leads", "analyst@example.com", {"limit": "5", "keywords": "sofa"}, destination="local")
+def test_manifest_when_columns_were_masked_or_left_out_then_tells_which_and_of_nobody(engine: Engine) -> None:
+    filters = {"limit": "5", "keywords": "sofa"}
+    request = ExportRequest("leads", "analyst@example.com", filters, masks={"email": "drop"}, destination="local")
     job = run_export(engine, file_request(engine, request))
     manifest = manifest_of(engine, job)
-    assert manifest["left_out"] == [
-        {"name": name, "reason": "personal: not for the role that asked"} for name in ("email", "phone")
-    ]
-    assert {column["name"] for column in manifest["columns"]} & {"email", "phone"} == set()
+    assert manifest["left_out"] == [{"name": "email", "reason": "asked for"}]
+    masks = {column["name"]: column["mask"] for column in manifest["columns"] if "mask" in column}
+    assert masks["phone"] == {"policy": "mask", "reason": "personal: masked for the role that asked"}
+    assert masks["description"] == {"policy": "redact", "reason": "free text: masked for the role that asked"}
+    assert set(masks) == {"title", "description", "phone"} == set(job.masked)
     assert (manifest["rows"], manifest["scope"]) == (5, "all")
     assert "@" not in json.dumps(manifest) and "analyst" not in json.dumps(manifest)
     assert manage.verify_export(engine, request.requested_by, job.id)
+
+
+def test_run_when_a_datasets_filter_lets_others_rows_in_then_broken_and_nothing_left(engine: Engine) -> None:
+    """A filter's SQL that ends the parentheses around it would have undone the owner's predicate before it."""
+    dataset = engine.datasets["contacts"]
+    wrong = tuple(
+        replace(item, sql="true) OR (contact.outcome IN ({values})") if item.name == "outcome" else item
+        for item in dataset.filters
+    )
+    broken = replace(engine, datasets={**engine.datasets, "contacts": replace(dataset, filters=wrong)})
+    request = ExportRequest("contacts", "manager@example.com", {"outcome": "completed"}, format="parquet")
+    for destination in ("local", "s3"):
+        job = file_request(broken, replace(request, destination=destination))
+        with pytest.raises(Broken, match="the query of contacts yielded a row of another owner; nothing was delivered"):
+            run_export(broken, job)
+        assert list(engine.destination(destination).list("")) == []
+    job = run_export(engine, file_request(engine, replace(request, destination="local")))
+    assert job.rows
 
 
 @pytest.mark.parametrize(

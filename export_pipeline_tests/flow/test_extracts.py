@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN
+from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN, SHOWN_OWNER
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.authorize import identify
 from export_pipeline.flow.engine import Engine
@@ -23,6 +23,8 @@ from export_pipeline.model.errors import Broken, Forbidden
 from export_pipeline.model.job import ExportRequest, Status
 from export_pipeline_tests.datasets.reading import read_source
 
+PHONES = {"campaign_results": "phone", "survey_outcomes": "phone_number"}
+
 
 def attempt() -> Attempt:
     return Attempt("extract", 1)
@@ -36,9 +38,12 @@ def test_extracts_when_read_then_as_the_source(engine: Engine, asked: ExportRequ
     span = {"campaign_id": SHOWN_CAMPAIGN, "date_from": "2008-05-10", "date_to": "2008-05-20T12:00:00Z"}
     for dataset in NIGHTLY:
         several = {"campaign_id": f"{SHOWN_CAMPAIGN},{LAST_CAMPAIGN}", "limit": "9000"}
-        for filters in ({"campaign_id": SHOWN_CAMPAIGN}, span, several):
-            request = replace(asked, dataset=dataset, filters=filters, format="parquet")
-            plan, _ = authorize_plan(engine, identify(engine, asked.requested_by), make_plan(engine, request))
+        requests = [replace(asked, filters=filters) for filters in ({"campaign_id": SHOWN_CAMPAIGN}, span, several)]
+        # Of their owner each row tells whose it is, and masks are the same, too.
+        mine = replace(requests[0], requested_by=SHOWN_OWNER)
+        requests += [mine, replace(mine, masks={PHONES[dataset]: "mask"}), replace(mine, contact_info=False)]
+        for request in [replace(each, dataset=dataset, format="parquet") for each in requests]:
+            plan, _ = authorize_plan(engine, identify(engine, request.requested_by), make_plan(engine, request))
             with read_source(engine, plan) as rows:
                 expected = pl.concat(rows.batches)
             with open_extracts(engine, [plan], attempt()) as opened, opened.read(plan) as rows:

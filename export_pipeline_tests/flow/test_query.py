@@ -14,7 +14,7 @@ from export_pipeline.datasets.campaign_results import DATASET
 from export_pipeline.embedded.sample import sample_id
 from export_pipeline.flow.query import select
 from export_pipeline.flow.values import parse_list
-from export_pipeline.model.access import VISIBLE, Role, Scope, Sensitivity
+from export_pipeline.model.access import SIGHTS, Role, Scope, Sensitivity, Sight
 from export_pipeline.model.dataset import TEXT, Dataset, Filter
 from export_pipeline.model.errors import Rejected
 
@@ -129,9 +129,11 @@ def test_dataset_when_its_owner_cannot_be_told_then_it_cannot_be_declared() -> N
 
 def test_sensitivity_when_looked_up_then_every_role_and_secrets_for_nobody() -> None:
     for scope in Scope:
-        assert set(VISIBLE[scope]) == set(Role)
-        assert all(Sensitivity.SECRET not in sees and Sensitivity.PUBLIC in sees for sees in VISIBLE[scope].values())
-    personal = {(s, r) for s in Scope for r in Role if Sensitivity.PERSONAL in VISIBLE[s][r]}
+        assert set(SIGHTS[scope]) == set(Role)
+        for sees in SIGHTS[scope].values():
+            assert set(sees) == set(Sensitivity)
+            assert (sees[Sensitivity.SECRET], sees[Sensitivity.INTERNAL]) == (Sight.NEVER, Sight.PLAIN)
+    personal = {(s, r) for s in Scope for r in Role if SIGHTS[s][r][Sensitivity.PERSONAL] is Sight.PLAIN}
     assert {
         (Scope.ALL, Role.OPERATOR),
         (Scope.ALL, Role.CAMPAIGN_MANAGER),

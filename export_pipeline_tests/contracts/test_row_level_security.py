@@ -1,0 +1,113 @@
+"""Row-level security as docs/row-level-security.sql installs it, in a real PostgreSQL: the same rows for their owner,
+nobody else's even where a dataset forgets the owner, and an error where rows of everybody would be hidden."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from export_pipeline.embedded.postgres import Postgres
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.source import Source
+from export_pipeline.ledger.schema import migrate_up
+from export_pipeline.model.access import Scope
+from export_pipeline.model.errors import Broken, NotFound
+from export_pipeline.services import open_services
+from export_pipeline.settings import load_settings
+from export_pipeline_tests.conftest import fresh_database
+from export_pipeline_tests.contracts.test_datasets import DATASETS
+from export_pipeline_tests.contracts.test_what_may_leave import Unowned, campaigns, planned, read, request_for
+from export_pipeline_tests.contracts.world import OWNERS, PERSONAL, fill
+
+INSTALL = Path(__file__).parents[2] / "docs" / "row-level-security.sql"
+OWNED = [name for name, dataset in DATASETS.items() if Scope.OWN in dataset.access.values()]
+MANAGER, ADMIN = OWNERS["A"], "admin@example.com"
+PASSWORD = "only-for-tests"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Engines on one source: as its owner, as an account that becomes the restricted role, as that role itself."""
+
+    owner: Engine
+    reader: Engine
+    restricted: Engine
+
+
+@pytest.fixture(scope="module")
+def accounts(postgres_server: Postgres) -> Iterator[Accounts]:
+    with fresh_database(postgres_server) as url:
+        fill(url)
+        migrate_up(SecretStr(url))
+        with psycopg.connect(url, autocommit=True) as connection:
+            for _ in range(2):  # it can be run again
+                connection.execute(INSTALL.read_bytes())
+            connection.execute(f"ALTER ROLE export_own LOGIN PASSWORD '{PASSWORD}'")
+            connection.execute(f"CREATE ROLE rls_reader LOGIN BYPASSRLS PASSWORD '{PASSWORD}'")
+            connection.execute("GRANT export_own TO rls_reader")
+            connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO rls_reader")
+        with open_services(load_settings(DATABASE_URL=url)) as engine:
+            yield Accounts(
+                engine,
+                replace(engine, source=source_of(url, "rls_reader", own_role="export_own")),
+                replace(engine, source=source_of(url, "export_own")),
+            )
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute("DROP ROLE rls_reader")
+        connection.execute("DROP ROLE export_own")
+
+
+def source_of(url: str, role: str, own_role: str | None = None) -> Source:
+    parts = urlsplit(url)
+    address = f"{parts.scheme}://{role}:{PASSWORD}@{parts.hostname}:{parts.port}{parts.path}"
+    return Source(SecretStr(address), snapshot_seconds=60, own_role=own_role)
+
+
+@pytest.mark.parametrize("name", OWNED)
+def test_rows_when_the_owner_asks_then_the_same_with_row_level_security(accounts: Accounts, name: str) -> None:
+    asked = request_for(name, MANAGER)
+    expected = read(accounts.owner, planned(accounts.owner, asked))
+    assert expected.height
+    for engine in (accounts.reader, accounts.restricted):
+        assert read(engine, planned(engine, asked)).equals(expected)
+
+
+@pytest.mark.parametrize("name", OWNED)
+def test_rows_when_the_owners_predicate_is_missing_then_still_only_ones_own(accounts: Accounts, name: str) -> None:
+    plan = planned(accounts.owner, request_for(name, MANAGER))
+    broken = replace(plan, selection=Unowned(**vars(plan.selection)))
+    expected = read(accounts.owner, plan)
+    for engine in (accounts.reader, accounts.restricted):
+        found = read(engine, broken)
+        assert found.equals(expected)
+        text = found.write_json()
+        assert not any(value in text for marker in ("B", "C") for value in (f"OWNER-{marker}", *PERSONAL[marker]))
+    if not plan.selection.guarded:
+        assert not read(accounts.owner, broken).equals(expected), "without row-level security it would have shown"
+
+
+def test_rows_when_of_everybody_then_all_or_an_error(accounts: Accounts) -> None:
+    for name in ("contacts", "lead_analytics"):
+        asked = request_for(name, ADMIN)
+        expected = read(accounts.owner, planned(accounts.owner, asked))
+        assert read(accounts.reader, planned(accounts.reader, asked)).equals(expected)
+        with pytest.raises(Broken, match=r"row-level security.*need BYPASSRLS"):
+            read(accounts.restricted, planned(accounts.restricted, asked))
+
+
+def test_campaign_when_somebody_elses_and_hidden_then_not_found(accounts: Accounts) -> None:
+    asked = request_for("contacts", MANAGER, filters={"campaign_id": campaigns(OWNERS["B"])})
+    with pytest.raises(NotFound, match="there is no campaign"):
+        planned(accounts.restricted, asked)
+    own = replace(asked, filters={"campaign_id": campaigns(MANAGER)})
+    assert read(accounts.restricted, planned(accounts.restricted, own)).height == 3
+
+
+def test_table_when_nobody_is_named_then_the_restricted_role_sees_no_row(accounts: Accounts) -> None:
+    with accounts.restricted.source.connect() as connection:
+        for table in ("campaigns", "contacts", "calls", "survey_answers", "leads", "experiments", "metrics"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
