@@ -7,6 +7,7 @@ from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.source import Source
 from export_pipeline.ledger.audit import AuditLog
 from export_pipeline.ledger.database import Database
+from export_pipeline.ledger.history import History
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
 from export_pipeline.model.dataset import Dataset
@@ -27,6 +28,7 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             jobs=Jobs(database),
             audit=AuditLog(database),
             leftovers=Leftovers(database),
+            history=History(database),
             source=Source(settings.source, snapshot_seconds=settings.snapshot_seconds),
             datasets=load_datasets(settings),
             formats=load_formats(),

@@ -1,4 +1,4 @@
-"""Commands about exports: ask for one, list, show, link, cancel, retry. Each is one call into `flow`."""
+"""Commands about exports: ask for one, show, link, cancel, retry. Each is one call into `flow`."""
 
 import subprocess
 import sys
@@ -16,7 +16,6 @@ from export_pipeline.cli.output import (
     messages,
     print_job,
     print_json,
-    print_rows,
     progress_bar,
 )
 from export_pipeline.flow import manage
@@ -113,9 +112,9 @@ def export(  # noqa: PLR0917 — click passes them by name
         dataset=dataset,
         requested_by=email,
         filters={},
-        columns=_names(columns),
+        columns=parse_names(columns),
         conditions=conditions,
-        sort=_names(sort),
+        sort=parse_names(sort),
         truncate=truncate,
         contact_info=not no_contact_info,
         masks=parse_pairs(masks, "--mask"),
@@ -125,7 +124,7 @@ def export(  # noqa: PLR0917 — click passes them by name
         format=file_format,
         options=parse_pairs((*options, *([f"compression={compression}"] if compression else [])), "--option"),
         destination=destination,
-        not_before=_moment(at) if at else None,
+        not_before=parse_moment(at, "--at") if at else None,
         verify=Verify(verify) if verify else None,
     )
     with open_services() as engine:
@@ -137,37 +136,6 @@ def export(  # noqa: PLR0917 — click passes them by name
             show_job(job, as_json)
         else:
             finish(engine, wait_for(engine, job.id), email, as_json)
-
-
-@click.command(name="list")
-@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only these.")
-@click.option("--dataset", help="Only of this dataset.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="The most to list.")
-@as_option
-@json_option
-def list_command(status: str | None, dataset: str | None, limit: int, email: str, as_json: bool) -> None:
-    """List the newest exports: your own, or all for an administrator."""
-    with open_services() as engine:
-        wanted = Status(status) if status else None
-        jobs = manage.list_exports(engine, email, status=wanted, dataset=dataset, limit=limit)
-    if as_json:
-        print_json({"exports": [job_document(job) for job in jobs]})
-    else:
-        print_rows(
-            ("export", "dataset", "format", "status", "rows", "created", "by"),
-            (
-                (
-                    job.id,
-                    job.request.dataset,
-                    job.request.format,
-                    job.status.value,
-                    job.rows if job.files else job.rows_done or None,
-                    f"{job.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
-                    job.request.requested_by,
-                )
-                for job in jobs
-            ),
-        )
 
 
 @click.command()
@@ -261,7 +229,7 @@ def _password_of(name: str) -> bytes | None:
     return load_settings(DATABASE_URL="postgresql://unused").zip_password(name)
 
 
-COMMANDS = (export, list_command, show, link, cancel, retry, verify)
+COMMANDS = (export, show, link, cancel, retry, verify)
 
 
 def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:
@@ -387,13 +355,15 @@ def _reported(job: ExportJob) -> ExportJob:
     return job
 
 
-def _names(text: str) -> tuple[str, ...]:
+def parse_names(text: str) -> tuple[str, ...]:
+    """The names in a list with commas between them."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _moment(text: str) -> datetime:
+def parse_moment(text: str, option: str) -> datetime:
+    """A moment, in UTC where it does not say. Raises Rejected."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Rejected(f"--at {text!r} is not a moment such as 2026-11-21T03:00:00Z") from None
+        raise Rejected(f"{option} {text!r} is not a moment such as 2026-11-21T03:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,7 +2,18 @@
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, JSON, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, decimal
+from export_pipeline.model.dataset import (
+    INTEGER,
+    JSON,
+    TEXT,
+    TIMESTAMP,
+    UUID,
+    Column,
+    Dataset,
+    Filter,
+    Subject,
+    decimal,
+)
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Calls", Aggregate.COUNT)
@@ -68,6 +79,8 @@ DATASET = Dataset(
         Role.SERVICE: Scope.ALL,
     },
     tables=("calls", "contacts", "campaigns"),
+    subjects={"contact_id": Subject.ID},
+    status="status",
     report=Report(
         figures=(
             _COUNT,

@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, Dataset, decimal
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, Dataset, Subject, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
 # A contact never called has a row without a call.
@@ -80,6 +80,8 @@ DATASET = Dataset(
     owner=OWNER,
     access={Role.OPERATOR: Scope.OWN, Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "calls"),
+    subjects={"phone": Subject.PHONE},
+    status="call_status",
     report=Report(
         figures=(
             _CALLS,

@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Campaigns", Aggregate.COUNT)
@@ -39,6 +39,8 @@ DATASET = Dataset(
         Role.SERVICE: Scope.ALL,
     },
     tables=("campaigns", "users"),
+    subjects={"owner_id": Subject.ID, "owner": Subject.ID},
+    status="status",
     report=Report(
         figures=(_COUNT, Measure("Active campaigns", Aggregate.COUNT, only=("status", ("active",)))),
         charts=(

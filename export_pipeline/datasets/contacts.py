@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Contacts", Aggregate.COUNT)
@@ -52,6 +52,8 @@ DATASET = Dataset(
         Role.SERVICE: Scope.ALL,
     },
     tables=("contacts", "campaigns"),
+    subjects={"id": Subject.ID, "external_contact_id": Subject.ID, "phone": Subject.PHONE, "email": Subject.EMAIL},
+    status="outcome",
     report=Report(
         figures=(
             _COUNT,

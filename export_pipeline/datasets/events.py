@@ -1,7 +1,7 @@
 """`events`: one row for each event of the application."""
 
 from export_pipeline.model.access import Role, Scope
-from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Events", Aggregate.COUNT)
@@ -40,6 +40,7 @@ DATASET = Dataset(
     key="event.id",
     access={Role.ANALYST: Scope.ALL, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("events",),
+    subjects={"distinct_id": Subject.ID},
     report=Report(
         figures=(_COUNT,),
         charts=(

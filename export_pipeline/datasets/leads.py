@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._leads import FILTERS, OWNER, SOURCE, TABLES
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Dataset, decimal
+from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Dataset, Subject, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Leads", Aggregate.COUNT)
@@ -45,6 +45,8 @@ DATASET = Dataset(
         Role.SERVICE: Scope.ALL,
     },
     tables=TABLES,
+    subjects={"id": Subject.ID, "email": Subject.EMAIL, "phone": Subject.PHONE, "owner_id": Subject.ID},
+    status="status",
     report=Report(
         figures=(
             _COUNT,

@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
 _CONTACTS = Measure("Contacts", Aggregate.COUNT)
@@ -63,6 +63,8 @@ DATASET = Dataset(
     owner=OWNER,
     access={Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "survey_answers"),
+    subjects={"contact_id": Subject.ID, "external_contact_id": Subject.ID, "phone_number": Subject.PHONE},
+    status="outcome",
     report=Report(
         figures=(
             _CONTACTS,

@@ -138,7 +138,10 @@ def rows_of(
             frame = shape.apply(pl.from_arrow(batch), before)
             before += frame.height
             attempt.rows_done += frame.height
-            yield frame if derive is None else derive(frame).select(list(schema))
+            shaped = frame if derive is None else derive(frame).select(list(schema))
+            if attempt.witness is not None:
+                attempt.witness(selection.dataset, selection.columns, shaped)
+            yield shaped
 
     return Rows(pl.Schema(schema), read(), estimated)
 

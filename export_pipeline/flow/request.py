@@ -1,6 +1,6 @@
 """The one way in: a request is authorized, planned and filed as a row, whichever door it came through."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from export_pipeline.flow.authorize import Grant, authorize_role, authorize_selection, identify
@@ -21,24 +21,47 @@ def file_request(
 
     Raises Rejected, Forbidden or NotFound; a refusal is audited.
     """
+    admitted = admit(engine, request, service=service)
+    grants = admitted.grants
+    return engine.jobs.file(
+        request,
+        requester=admitted.principal,
+        owner_id=grants[0].owner_id if len({grant.owner_id for grant in grants}) == 1 else None,
+        reason=admitted.reason,
+        claim_as=claim_as,
+        prefix_of=partial(attempt_prefix, engine.settings.s3_prefix),
+    )
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request that was authorized and planned: who asks, the order narrowed to what they may have, the grant of each
+    of its plans."""
+
+    principal: Principal
+    order: Order
+    grants: list[Grant]
+
+    @property
+    def reason(self) -> str:
+        """Why it was allowed, for the audit log."""
+        return "; ".join(dict.fromkeys(grant.decision.reason for grant in self.grants))
+
+
+def admit(engine: Engine, request: ExportRequest, *, service: Principal | None = None) -> Admitted:
+    """Authorizes and plans a request, whether it is then filed or only looked at. Raises Rejected, Forbidden or
+    NotFound; a refusal is audited."""
     try:
         principal = service or identify(engine, request.requested_by)
         for member in members_of(engine, request):
             authorize_role(principal, engine.dataset(member.dataset))
         order = make_order(engine, request)
         engine.destination(request.destination)
-        _, grants = authorize_order(engine, principal, order)
+        order, grants = authorize_order(engine, principal, order)
     except Rejected as error:
         engine.audit.refuse(actor=request.requested_by, dataset=request.dataset, reason=str(error))
         raise
-    return engine.jobs.file(
-        request,
-        requester=principal,
-        owner_id=grants[0].owner_id if len({grant.owner_id for grant in grants}) == 1 else None,
-        reason="; ".join(dict.fromkeys(grant.decision.reason for grant in grants)),
-        claim_as=claim_as,
-        prefix_of=partial(attempt_prefix, engine.settings.s3_prefix),
-    )
+    return Admitted(principal, order, grants)
 
 
 def authorize_order(engine: Engine, principal: Principal, order: Order) -> tuple[Order, list[Grant]]:

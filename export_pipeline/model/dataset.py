@@ -118,6 +118,14 @@ class Owner:
     column: str = ""
 
 
+class Subject(StrEnum):
+    """How a column names a person: by what its values are brought to one form, so that the person is found."""
+
+    PHONE = "phone"
+    EMAIL = "email"
+    ID = "id"
+
+
 @dataclass(frozen=True)
 class Dataset:
     """One exportable cut of the source: what follows FROM, the columns, the filters, the order and the access table.
@@ -126,6 +134,8 @@ class Dataset:
     `date_label` what people call it. `key` is the expression of a row's id, a UUID, which the filter `ids` applies to.
     `references` are, for other datasets, the expressions of their keys that its rows refer to: a package of both holds
     whatever is referred to. `tables` are the source's tables that it reads, `report` what its rows say together.
+    `subjects` are the columns whose values name a person, so that files with their data are found; `status` is the
+    column that says how far a row has come.
 
     What selects rows (the owner's predicate, the filters, the range of dates and `where`) follows the source as its
     WHERE clause. A source that aggregates holds the placeholder `{where}` instead, once or several times: each stands
@@ -153,12 +163,17 @@ class Dataset:
     tables: tuple[str, ...] = field(default=())
     report: Report = field(default_factory=Report)
     derive: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    subjects: Mapping[str, Subject] = field(default_factory=dict)
+    status: str = ""
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
+        for name in (*self.subjects, *([self.status] if self.status else [])):
+            if name not in names:
+                raise ValueError(f"{self.name} has no column {name}; subjects and status name columns of the dataset")
         if Scope.OWN not in self.access.values():
             return
         named = self.owner.filter if self.owner else ""
