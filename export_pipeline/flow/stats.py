@@ -85,6 +85,8 @@ class _Questions:
         if self._scope is Scope.OWN and not (owner and owner.column):
             return self._told(None, False, None, None, None)
         planned = self._planned()
+        if planned is None:
+            return self._told(None, True, None, None, None)
         if planned <= _MOST_COUNTED or self._aggregates:
             counted = self._counted(self._selection(self._dataset))
             if counted is not None:
@@ -116,11 +118,10 @@ class _Questions:
         filters = tuple(replace(item, required=False) for item in dataset.filters)
         return select(replace(dataset, filters=filters), {}, ()).reaching(self._scope, self._principal.id)
 
-    def _planned(self) -> int:
+    def _planned(self) -> int | None:
         query = sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 {}").format(self._selection(self._dataset).rows())
-        found = self._connection.execute(query).fetchone()
-        assert found is not None
-        return int(found[0][0]["Plan"]["Plan Rows"])
+        found = self._ask(query)
+        return int(found[0][0][0]["Plan"]["Plan Rows"]) if found else None
 
     def _counted(self, selection: Selection) -> Counted | None:
         """Rows, first and last date, and states, all by one look at the rows."""
@@ -143,12 +144,11 @@ class _Questions:
     def _sampled(self) -> tuple[Counted, float] | None:
         """The same of a sample: some blocks of the largest table that the dataset names, always the same ones; and
         which part of the table that is."""
-        sizes = self._connection.execute(
-            "SELECT name, reltuples FROM unnest(%s::text[]) AS name JOIN pg_class ON oid = to_regclass(name)"
-            " WHERE relkind IN ('r', 'p', 'm') ORDER BY reltuples DESC",
-            (list(self._dataset.tables),),
-        ).fetchall()
-        for name, rows in sizes:
+        query = sql.SQL(
+            "SELECT name, reltuples FROM unnest({}::text[]) AS name JOIN pg_class ON oid = to_regclass(name)"
+            " WHERE relkind IN ('r', 'p', 'm') ORDER BY reltuples DESC"
+        )
+        for name, rows in self._ask(query.format(sql.Literal(list(self._dataset.tables)))) or []:
             percent = min(100.0, 100 * _SAMPLED_ROWS / max(rows, 1))
             sampled, places = re.subn(
                 rf"\b({re.escape(name)}\s+AS\s+\w+)",

@@ -39,7 +39,7 @@ class SubjectKey:
     def hashes(self, names: pl.Series) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """The first 64 bits of the AES-CMAC of each name (none is null), as numbers.
 
-        Vectorised: one call into AES for a block of all names. Measured: 1,000,000 phone numbers 0.14 s; one by one
+        Vectorised: one call into AES for a block of all names. Measured: 1,000,000 phone numbers 0.15 s; one by one
         HMAC-SHA256 takes 1.4 s and keyed BLAKE2b 0.5 s, with Python's lock held.
         """
         import numpy as np
@@ -53,25 +53,24 @@ class SubjectKey:
         zero = int.from_bytes(cipher.encrypt(bytes(_BLOCK)), "big")
         whole, padded = (_bytes(key) for key in (_doubled(zero), _doubled(_doubled(zero))))
         texts = names.cast(pl.Binary)
-        lengths = texts.bin.size().to_numpy()
-        starts = np.cumsum(lengths) - lengths
-        data = np.frombuffer(b"".join(texts.to_list()), dtype=np.uint8)
-        blocks = np.maximum(-(-lengths.astype(np.int64) // _BLOCK), 1)
-        for count in np.unique(blocks):
-            chosen = np.flatnonzero(blocks == count)
-            sizes = lengths[chosen].astype(np.int64)
-            places = np.arange(int(count) * _BLOCK)
-            inside = places < sizes[:, None]
-            indices = np.minimum(starts[chosen].astype(np.int64)[:, None] + places, len(data) - 1)
-            message = np.where(inside, data[indices], 0).astype(np.uint8)
-            short = np.flatnonzero(sizes < len(places))
-            message[short, sizes[short]] = 0x80
-            message[:, -_BLOCK:] ^= np.where((sizes == len(places))[:, None], whole, padded)
-            state = np.zeros((len(chosen), _BLOCK), dtype=np.uint8)
-            for start in range(0, len(places), _BLOCK):
-                encrypted = cipher.encrypt((state ^ message[:, start : start + _BLOCK]).tobytes())
+        sizes = texts.bin.size().to_numpy()
+        order = np.argsort(sizes, kind="stable")
+        data = np.frombuffer(b"".join(texts.gather(order).to_list()), dtype=np.uint8)
+        done = start = 0
+        # Names of one length lie in the data like the rows of a table.
+        for size, count in zip(*(part.tolist() for part in np.unique(sizes, return_counts=True)), strict=True):
+            width = max(-(-size // _BLOCK), 1) * _BLOCK
+            message = np.zeros((count, width), dtype=np.uint8)
+            message[:, :size] = data[start : start + count * size].reshape(count, size)
+            if size < width:
+                message[:, size] = 0x80
+            message[:, -_BLOCK:] ^= whole if size == width else padded
+            state = np.zeros((count, _BLOCK), dtype=np.uint8)
+            for place in range(0, width, _BLOCK):
+                encrypted = cipher.encrypt((state ^ message[:, place : place + _BLOCK]).tobytes())
                 state = np.frombuffer(encrypted, dtype=np.uint8).reshape(-1, _BLOCK)
-            found[chosen] = np.ascontiguousarray(state[:, :8]).view(">u8").ravel()
+            found[order[done : done + count]] = np.ascontiguousarray(state[:, :8]).view(">u8").ravel()
+            done, start = done + count, start + count * size
         return found
 
 
