@@ -99,7 +99,7 @@ def stats_command(dataset: str | None, email: str, as_json: bool) -> None:
         (
             (
                 item.dataset,
-                "not known in time" if item.rows is None else _about(item.rows, item.about),
+                "not known" if item.rows is None else _about(item.rows, item.about),
                 item.scope.value,
                 _day(item.first),
                 _day(item.last),

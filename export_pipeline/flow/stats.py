@@ -26,6 +26,14 @@ _MOST_COUNTED = 150_000
 _SAMPLED_ROWS = 5_000
 #: The longest that one question may take (milliseconds).
 _QUESTION_MILLISECONDS = 200
+#: What PostgreSQL says where a dataset's tables are not there, or not for us.
+_NOT_THERE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.InsufficientPrivilege,
+)
 #: For whatever has no value in the column that tells the state.
 _NONE = "(none)"
 
@@ -37,7 +45,7 @@ Counted = tuple[int, date | datetime | None, date | datetime | None, dict[str, i
 @dataclass(frozen=True)
 class DatasetStats:
     """What there is of a dataset, for one person: all rows or their own. `rows` is None where it cannot be told in
-    time, `first` and `last` also where the dataset has no dates, `by_status` also where its rows have no state.
+    time or at all, `first` and `last` also where there are no dates, `by_status` also where rows have no state.
     `about`: rows and states are no exact numbers, and dates without an index may be a little too late or too early."""
 
     dataset: str
@@ -61,7 +69,8 @@ def dataset_stats(engine: Engine, email: str, dataset: str | None = None) -> lis
         # No transaction: a question that is stopped takes nothing else with it.
         for setting in (f"statement_timeout = {_QUESTION_MILLISECONDS}", "timezone = 'UTC'", "jit = off"):
             connection.execute(f"SET {setting}".encode())
-        return [_Questions(connection, item, principal).stats() for item in allowed]
+        questions = [_Questions(connection, item, principal) for item in allowed]
+        return [item.stats() if dataset else item.stats_if_any() for item in questions]
 
 
 class _Questions:
@@ -101,6 +110,14 @@ class _Questions:
         rows = round(total / part) if self._scope is Scope.OWN else planned
         scaled = {name: round(count / total * rows) for name, count in states.items()}
         return self._told(rows, True, self._end("ASC") or first, self._end("DESC") or last, scaled)
+
+    def stats_if_any(self) -> DatasetStats:
+        """The answers; none of them where the source does not have what the dataset reads: that is no reason to say
+        nothing of the others."""
+        try:
+            return self.stats()
+        except _NOT_THERE:
+            return self._told(None, True, None, None, None)
 
     def _told(
         self,

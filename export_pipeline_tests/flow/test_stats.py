@@ -1,5 +1,6 @@
 """What there is to export: exact where it is little, near enough where it is much, and only what one may have."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.stats import DatasetStats, dataset_stats
 from export_pipeline.model.access import Role, Scope
-from export_pipeline.model.errors import Forbidden, Rejected
+from export_pipeline.model.errors import Broken, Forbidden, Rejected
 from export_pipeline_tests.datasets.reading import ADMIN, ANALYST, MANAGER, ask
 
 
@@ -58,6 +59,14 @@ def test_stats_when_a_question_takes_too_long_then_left_open(
     monkeypatch.setattr("export_pipeline.flow.stats._QUESTION_MILLISECONDS", 1)
     found = of(sample_engine, ADMIN, "metrics_summary")
     assert (found.rows, found.first, found.by_status) == (None, None, None)
+
+
+def test_stats_when_the_source_lacks_a_datasets_tables_then_the_others_are_told(sample_engine: Engine) -> None:
+    gone = replace(sample_engine.datasets["campaigns"], source="no_such_table AS campaign")
+    engine = replace(sample_engine, datasets={"campaigns": gone, "leads": sample_engine.datasets["leads"]})
+    assert [item.rows is None for item in dataset_stats(engine, ADMIN)] == [True, False]
+    with pytest.raises(Broken, match="no_such_table"):
+        dataset_stats(engine, ADMIN, "campaigns")
 
 
 def test_stats_when_the_role_may_not_then_forbidden_or_left_out(sample_engine: Engine) -> None:
