@@ -7,6 +7,7 @@ from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.source import Source
 from export_pipeline.ledger.audit import AuditLog
 from export_pipeline.ledger.database import Database
+from export_pipeline.ledger.history import History
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
 from export_pipeline.ledger.templates import Templates
@@ -34,6 +35,7 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             source=Source(
                 settings.source, snapshot_seconds=settings.snapshot_seconds, own_role=settings.source_own_role
             ),
+            history=History(database),
             datasets=load_datasets(settings),
             formats=load_formats(),
             destinations=load_parts("export_pipeline.destinations", "DESTINATION", DestinationType),

@@ -139,6 +139,18 @@ class Settings(BaseSettings):
         description="A role of the source without BYPASSRLS that exports of one's own rows are read in, where "
         "row-level security is installed (docs/what-may-leave.md). Default: the account of EXPORT_SOURCE_URL itself.",
     )
+    subject_key: SecretStr | None = Field(
+        None,
+        alias="EXPORT_SUBJECT_KEY",
+        description="The key of the index by which `subject find` knows the files that hold a person: 32 characters or "
+        "more that nobody can guess. Several with commas between them: the first is for new files, all are for "
+        "finding. Default: no index.",
+    )
+    subject_index: bool = Field(
+        True,
+        alias="EXPORT_SUBJECT_INDEX",
+        description="Whether such an index is written with each export, where EXPORT_SUBJECT_KEY is set: on or off.",
+    )
     url_ttl_seconds: int = Field(
         3600, gt=0, le=604_800, alias="EXPORT_URL_TTL_SECONDS", description="How long a link works (seconds)."
     )
@@ -199,6 +211,18 @@ class Settings(BaseSettings):
                 raise ValueError(f"the key {name} is shorter than {_KEY_CHARACTERS} characters")
         return keys
 
+    @field_validator("subject_key", mode="after")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and any(len(key) < 32 for key in _keys(value)):
+            raise ValueError("each key must have 32 characters or more (such as `openssl rand -hex 32` prints)")
+        return value
+
+    @property
+    def subject_keys(self) -> tuple[str, ...]:
+        """The keys of the index of people, the one for new files first."""
+        return _keys(self.subject_key) if self.subject_key else ()
+
     def zip_password(self, name: str) -> bytes | None:
         """The password of a name, or None."""
         found = self.zip_passwords.get(name)
@@ -227,6 +251,10 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(item) for item in error.errors(include_input=False))) from None
+
+
+def _keys(value: SecretStr) -> tuple[str, ...]:
+    return tuple(key.strip() for key in value.get_secret_value().split(","))
 
 
 def _sentence(item: Any) -> str:

@@ -1,4 +1,4 @@
-"""Commands about exports: ask for one, list, show, link, cancel, retry. Each is one call into `flow`."""
+"""Commands about exports: ask for one, show, link, cancel, retry. Each is one call into `flow`."""
 
 import subprocess
 import sys
@@ -16,7 +16,6 @@ from export_pipeline.cli.output import (
     messages,
     print_job,
     print_json,
-    print_rows,
     progress_bar,
 )
 from export_pipeline.cli.request_options import fields_of, request_options
@@ -82,37 +81,6 @@ def follow(engine: Engine, job: ExportJob, email: str, as_json: bool, *, direct:
         show_job(job, as_json)
     else:
         finish(engine, wait_for(engine, job.id), email, as_json)
-
-
-@click.command(name="list")
-@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only these.")
-@click.option("--dataset", help="Only of this dataset.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="The most to list.")
-@as_option
-@json_option
-def list_command(status: str | None, dataset: str | None, limit: int, email: str, as_json: bool) -> None:
-    """List the newest exports: your own, or all for an administrator."""
-    with open_services() as engine:
-        wanted = Status(status) if status else None
-        jobs = manage.list_exports(engine, email, status=wanted, dataset=dataset, limit=limit)
-    if as_json:
-        print_json({"exports": [job_document(job) for job in jobs]})
-    else:
-        print_rows(
-            ("export", "dataset", "format", "status", "rows", "created", "by"),
-            (
-                (
-                    job.id,
-                    job.request.dataset,
-                    job.request.format,
-                    job.status.value,
-                    job.rows if job.files else job.rows_done or None,
-                    f"{job.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
-                    job.request.requested_by,
-                )
-                for job in jobs
-            ),
-        )
 
 
 @click.command()
@@ -201,7 +169,7 @@ def _password_of(name: str) -> bytes | None:
     return load_settings(DATABASE_URL="postgresql://unused").zip_password(name)
 
 
-COMMANDS = (export, list_command, show, link, cancel, retry, verify)
+COMMANDS = (export, show, link, cancel, retry, verify)
 
 
 def show_job(job: ExportJob, as_json: bool) -> None:
@@ -307,10 +275,13 @@ def moment_of(at: str | None, *, direct: bool, no_wait: bool) -> datetime | None
     """The moment before which the export shall not run. Raises Rejected, also where it cannot be waited for."""
     if direct and (no_wait or at):
         raise Rejected("--direct runs the export now and in this process: it goes with neither --no-wait nor --at")
-    if not at:
-        return None
+    return parse_moment(at, "--at") if at else None
+
+
+def parse_moment(text: str, option: str) -> datetime:
+    """A moment, in UTC where it does not say. Raises Rejected."""
     try:
-        moment = datetime.fromisoformat(at)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Rejected(f"--at {at!r} is not a moment such as 2026-11-21T03:00:00Z") from None
+        raise Rejected(f"{option} {text!r} is not a moment such as 2026-11-21T03:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

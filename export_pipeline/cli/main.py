@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from export_pipeline import __version__
-from export_pipeline.cli import catalogue, exports, local, operations, templates
+from export_pipeline.cli import before, catalogue, exports, history, local, operations, subjects, templates
 from export_pipeline.cli.output import error_document, messages, print_json
 from export_pipeline.model.errors import Broken, ExportError, Rejected
 from export_pipeline.registry import RegistryError
@@ -35,7 +35,16 @@ def commands() -> None:
     """Exports of campaign data from PostgreSQL as files that open right: authorized, audited, verified, on time."""
 
 
-for command in (*exports.COMMANDS, *templates.COMMANDS, *catalogue.COMMANDS, *operations.COMMANDS, *local.COMMANDS):
+for command in (
+    *exports.COMMANDS,
+    *before.COMMANDS,
+    *history.COMMANDS,
+    *subjects.COMMANDS,
+    *templates.COMMANDS,
+    *catalogue.COMMANDS,
+    *operations.COMMANDS,
+    *local.COMMANDS,
+):
     commands.add_command(command)
 
 

@@ -1,7 +1,7 @@
 """`audit_log`: the application's own audit events. Our history of exports is in `compliance`."""
 
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter
+from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Entries", Aggregate.COUNT)
@@ -54,6 +54,7 @@ DATASET = Dataset(
     access={Role.COMPLIANCE: Scope.ALL, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("app_audit_log", "users", "teams"),
     cursor=Cursor(("entry", "actor", "team")),
+    subjects={"actor_id": Subject.ID, "actor": Subject.ID},
     report=Report(
         figures=(_COUNT,),
         charts=(

@@ -3,7 +3,19 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
 from export_pipeline.model.access import Policy, Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, decimal
+from export_pipeline.model.dataset import (
+    INTEGER,
+    JSON,
+    TEXT,
+    TIMESTAMP,
+    UUID,
+    Column,
+    Cursor,
+    Dataset,
+    Filter,
+    Subject,
+    decimal,
+)
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Calls", Aggregate.COUNT)
@@ -72,6 +84,8 @@ DATASET = Dataset(
     },
     tables=("calls", "contacts", "campaigns"),
     cursor=Cursor(("call", "contact", "campaign"), deleted_from("calls", filters=OF_CAMPAIGN)),
+    subjects={"contact_id": Subject.ID},
+    status="status",
     report=Report(
         figures=(
             _COUNT,

@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.model.access import Policy, Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, Cursor, Dataset, decimal
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, Cursor, Dataset, Subject, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
 # A contact never called has a row without a call.
@@ -83,6 +83,8 @@ DATASET = Dataset(
     access={Role.OPERATOR: Scope.OWN, Role.CAMPAIGN_MANAGER: Scope.OWN, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("campaigns", "contacts", "calls"),
     cursor=Cursor(("campaign", "contact", "call")),
+    subjects={"phone": Subject.PHONE},
+    status="call_status",
     report=Report(
         figures=(
             _CALLS,

@@ -3,7 +3,7 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter
+from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Campaigns", Aggregate.COUNT)
@@ -41,6 +41,8 @@ DATASET = Dataset(
     },
     tables=("campaigns", "users"),
     cursor=Cursor(("campaign", "owner"), deleted_from("campaigns", filters=OF_CAMPAIGN)),
+    subjects={"owner_id": Subject.ID, "owner": Subject.ID},
+    status="status",
     report=Report(
         figures=(_COUNT, Measure("Active campaigns", Aggregate.COUNT, only=("status", ("active",)))),
         charts=(

@@ -1,7 +1,7 @@
 """`compliance`: what somebody who answers for the rules looks at. It reads our own audit log: see `tables`."""
 
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, Column, Dataset, Filter
+from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, Column, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Entries", Aggregate.COUNT)
@@ -70,6 +70,7 @@ DATASET = Dataset(
     date_label="when it was done",
     access={Role.COMPLIANCE: Scope.ALL, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("app_audit_log", "users", "exports.audit_log"),
+    subjects={"actor": Subject.EMAIL},
     report=Report(
         figures=(_COUNT, Measure("Data accesses", Aggregate.COUNT, only=("kind", ("data access",)))),
         charts=(

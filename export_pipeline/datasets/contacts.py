@@ -3,7 +3,7 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Contacts", Aggregate.COUNT)
@@ -54,6 +54,8 @@ DATASET = Dataset(
     },
     tables=("contacts", "campaigns"),
     cursor=Cursor(("contact", "campaign"), deleted_from("contacts", filters=OF_CAMPAIGN)),
+    subjects={"id": Subject.ID, "external_contact_id": Subject.ID, "phone": Subject.PHONE, "email": Subject.EMAIL},
+    status="outcome",
     report=Report(
         figures=(
             _COUNT,

@@ -2,7 +2,7 @@
 
 from export_pipeline.datasets._cursors import deleted_from
 from export_pipeline.model.access import Role, Scope
-from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, Spread
+from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Filter, Spread, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Events", Aggregate.COUNT)
@@ -44,6 +44,7 @@ DATASET = Dataset(
     access={Role.ANALYST: Scope.ALL, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("events",),
     cursor=Cursor(("event",), deleted_from("events")),
+    subjects={"distinct_id": Subject.ID},
     report=Report(
         figures=(_COUNT,),
         charts=(

@@ -3,7 +3,7 @@
 from export_pipeline.datasets._cursors import deleted_from
 from export_pipeline.datasets._leads import FILTERS, OWNER, SOURCE, TABLES
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, decimal
+from export_pipeline.model.dataset import TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Subject, decimal
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 
 _COUNT = Measure("Leads", Aggregate.COUNT)
@@ -49,6 +49,8 @@ DATASET = Dataset(
     },
     tables=TABLES,
     cursor=Cursor(("lead", "source", "location", "category"), deleted_from("leads")),
+    subjects={"id": Subject.ID, "email": Subject.EMAIL, "phone": Subject.PHONE, "owner_id": Subject.ID},
+    status="status",
     report=Report(
         figures=(
             _COUNT,

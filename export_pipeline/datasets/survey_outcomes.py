@@ -3,7 +3,7 @@
 from export_pipeline.datasets._campaigns import OWNER, campaign_filter
 from export_pipeline.datasets._cursors import OF_CAMPAIGN, deleted_from
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Cursor, Dataset, Subject
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Highlight, Measure, Report, Tone
 
 _CONTACTS = Measure("Contacts", Aggregate.COUNT)
@@ -69,6 +69,8 @@ DATASET = Dataset(
         ("contact", "campaign", "answer_1", "answer_2", "answer_3"),
         deleted_from("contacts", column="contact_id", filters=OF_CAMPAIGN),
     ),
+    subjects={"contact_id": Subject.ID, "external_contact_id": Subject.ID, "phone_number": Subject.PHONE},
+    status="outcome",
     report=Report(
         figures=(
             _CONTACTS,

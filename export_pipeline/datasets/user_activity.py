@@ -1,7 +1,7 @@
 """`user_activity`: what each user did in a period. It reads our own history of exports: see `tables`."""
 
 from export_pipeline.model.access import Role, Scope, Sensitivity
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, UUID, Column, Dataset, Filter, Subject
 from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
 
 _ACTIONS = Measure("Actions", Aggregate.SUM, "total_actions")
@@ -63,6 +63,7 @@ DATASET = Dataset(
     date_label="when it was done",
     access={Role.COMPLIANCE: Scope.ALL, Role.ADMIN: Scope.ALL, Role.SERVICE: Scope.ALL},
     tables=("users", "teams", "app_audit_log", "campaigns", "experiments", "feature_flags", "exports.export_jobs"),
+    subjects={"user_id": Subject.ID, "username": Subject.ID, "email": Subject.EMAIL},
     report=Report(
         figures=(Measure("Users", Aggregate.COUNT), _ACTIONS, Measure("Exports", Aggregate.SUM, "exports")),
         charts=(Chart("Actions by team", ChartKind.BAR, "team", _ACTIONS),),

@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.model.errors import Broken, Cancelled, ExportError, Transient
 from export_pipeline.model.job import Phase
 from export_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from export_pipeline.model.dataset import Column, Dataset
 
 T = TypeVar("T")
 
@@ -30,9 +35,16 @@ class Observer(Protocol):
     def __call__(self, attempt: "Attempt") -> None: ...
 
 
+class Witness(Protocol):
+    """Somebody who is shown each batch as it was read, with the columns of the dataset that it is of, before anything
+    in it is masked."""
+
+    def __call__(self, dataset: "Dataset", columns: "tuple[Column, ...]", batch: "pl.DataFrame") -> None: ...
+
+
 @dataclass
 class Attempt:
-    """What the working thread and the watching thread share."""
+    """What the working thread and the watching thread share. `witness` sees the rows that it reads."""
 
     export_id: str
     number: int
@@ -41,6 +53,7 @@ class Attempt:
     rows_estimated: int | None = None
     bytes_done: int = 0
     started: float = field(default_factory=time.monotonic)
+    witness: Witness | None = None
     _stopped: Event = field(default_factory=Event)
     _stoppers: list[Callable[[], None]] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)

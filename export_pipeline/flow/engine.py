@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from export_pipeline.flow.source import Source
 from export_pipeline.ledger.audit import AuditLog
+from export_pipeline.ledger.history import History
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
 from export_pipeline.ledger.templates import Templates
@@ -30,6 +31,7 @@ class Engine:
     leftovers: Leftovers
     templates: Templates
     watermarks: Watermarks
+    history: History
     source: Source
     datasets: Mapping[str, Dataset]
     formats: Mapping[str, Format]

@@ -21,6 +21,7 @@ from export_pipeline.flow.order import closed, make_order
 from export_pipeline.flow.package import write_package
 from export_pipeline.flow.publish import attempt_prefix, discreet, document_of, file_name, manifest, publish_manifest
 from export_pipeline.flow.request import reauthorize
+from export_pipeline.flow.subject_index import open_index, publish_index
 from export_pipeline.flow.verify import Verifier, verify_delivered
 from export_pipeline.flow.write import context_of, write_files
 from export_pipeline.model.access import SERVICE
@@ -82,6 +83,7 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     order = closed(reauthorize(engine, job, order, SERVICE if job.request.recurring else None))
     destination = engine.destination(job.request.destination)
     prefix = attempt_prefix(engine.settings.s3_prefix, job)
+    index = open_index(engine, attempt)
 
     increment = Increment(engine, job, order) if job.request.since else None
     read_source = partial(open_source, narrowed=increment.narrowed) if increment else open_source
@@ -116,6 +118,7 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     except Unproven as error:
         raise Unproven(f"{error}; nothing was delivered") from error
 
+    publish_index(index, destination, prefix)
     attempt.enter(Phase.PUBLISHING)
     document = manifest(job, order, outcome) | told
     outcome = replace(outcome, files=(*files, *listed))

@@ -164,6 +164,8 @@ def rows_of(
                 frame = _owned(frame, selection)
             if derive is not None:
                 frame = derive(frame).select(delivered)
+            if attempt.witness is not None:
+                attempt.witness(selection.dataset, selection.columns, frame)
             yield masked(frame, selection.masks) if selection.masks else frame
 
     return Rows(pl.Schema(schema), read(), estimated)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.authorize import Grant, authorize_job, identify
+from export_pipeline.flow.authorize import Grant, authorize_job
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import authorize_order
 from export_pipeline.flow.verify import verify_again
-from export_pipeline.model.access import Role, Scope
+from export_pipeline.model.access import Scope
 from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportJob, Status
 from export_pipeline.model.masking import AT_LEAST
@@ -31,17 +31,6 @@ class Link:
 def show_export(engine: Engine, email: str, export_id: str) -> ExportJob:
     """An export, for its requester or an administrator. Raises Forbidden, NotFound."""
     return authorize_job(engine, email, export_id)[1]
-
-
-def list_exports(
-    engine: Engine, email: str, *, status: Status | None = None, dataset: str | None = None, limit: int = 50
-) -> list[ExportJob]:
-    """The newest exports: one's own, or all for an administrator. Raises Forbidden."""
-    principal = identify(engine, email)
-    everybody = principal.role is Role.ADMIN
-    return engine.jobs.newest(
-        requester_id=None if everybody else principal.id, status=status, dataset=dataset, limit=limit
-    )
 
 
 def issue_link(engine: Engine, email: str, export_id: str) -> Link:

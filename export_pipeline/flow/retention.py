@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from export_pipeline.flow.daily_extracts import old_days
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extracts import old_extracts
 from export_pipeline.model.errors import ExportError, Rejected, Superseded
+from export_pipeline.model.job import ExportJob
 
 _ACTOR = "retention"
 #: No upload of ours takes a day: an older one was left by a crash.
@@ -30,10 +32,7 @@ def run_retention(engine: Engine, *, dry_run: bool = False) -> RetentionReport:
     for job in engine.jobs.overdue(datetime.now(UTC)):
         try:
             if not dry_run:
-                # Files first: a row that says "expired" while they still lie there would be a lie.
-                for file in job.files:
-                    engine.destination(job.request.destination).clean(file.key.rpartition("/")[0] + "/")
-                engine.jobs.expire(job.id, actor=_ACTOR)
+                expire_export(engine, job, actor=_ACTOR)
             report.expired.append(job.id)
         except Superseded:
             continue
@@ -53,6 +52,21 @@ def run_retention(engine: Engine, *, dry_run: bool = False) -> RetentionReport:
             report.errors.append(f"{name}: {error}")
     _expire_extracts(engine, report)
     return report
+
+
+def expire_export(engine: Engine, job: ExportJob, *, actor: str, reason: str = "", **detail: Any) -> None:
+    """Deletes a completed export's files, with all that lies beside them, and then says so in its row: one that says
+    "expired" while they still lie there would be a lie. `detail` goes into the audit log. Raises Superseded where the
+    export is not completed, Transient, Broken."""
+    destination = engine.destination(job.request.destination)
+    for folder in folders_of(job):
+        destination.clean(folder)
+    engine.jobs.expire(job.id, actor=actor, reason=reason, **detail)
+
+
+def folders_of(job: ExportJob) -> tuple[str, ...]:
+    """The folders of a completed export's files, each ending in `/`."""
+    return tuple(dict.fromkeys(file.key.rpartition("/")[0] + "/" for file in job.files))
 
 
 def _expire_extracts(engine: Engine, report: RetentionReport) -> None:

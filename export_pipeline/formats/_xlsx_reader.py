@@ -8,13 +8,14 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from export_pipeline.formats._cells import cells_of
-from export_pipeline.model.dataset import Column
+from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.verification import Reader, Verify
 
@@ -26,6 +27,9 @@ _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationship
 _BATCH_ROWS = 4_096
 _COUNT_BYTES = 1 << 20
 _ROW = b"<row "
+#: What the numbers of dates count days from.
+_EPOCH = datetime(1899, 12, 30)
+_DAY_MILLISECONDS = 86_400_000
 #: How a cell spells a character that XML does not have.
 _SPELLED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
@@ -65,6 +69,25 @@ def count(path: Path, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows the workbook's data sheets have, without reading their cells. Raises Broken."""
     with _opened(path) as book:
         return sum(_count(book, sheet) - 1 for sheet in _data_sheets(book, [column.name for column in columns]))
+
+
+def show(column: Column, cell: str | None) -> Any:
+    """A cell that was read as a program for workbooks shows it: numbers of dates as dates, those of timestamps as
+    times of day in the workbook's zone, to the millisecond."""
+    if cell is None or cell[0] == "s":
+        return cell and cell[1:]
+    if cell[0] == "b":
+        return cell == "bTrue"
+    number = float(cell[1:])
+    match column.type.kind:
+        case Kind.DATE:
+            return (_EPOCH + timedelta(days=number)).date()
+        case Kind.TIMESTAMP:
+            return _EPOCH + timedelta(milliseconds=round(number * _DAY_MILLISECONDS))
+        case Kind.INTEGER:
+            return int(number)
+        case _:
+            return number
 
 
 def _rows(path: Path, names: list[str]) -> Iterator[list[str | None]]:
@@ -178,4 +201,4 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 #: Reading a million rows takes a minute: a sample, with all rows counted, is what is usual.
-READER = Reader(rows=rows, count=count, held=held, usual=Verify.SAMPLE)
+READER = Reader(rows=rows, count=count, held=held, usual=Verify.SAMPLE, show=show)

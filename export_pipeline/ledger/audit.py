@@ -26,6 +26,8 @@ class Action(StrEnum):
     TEMPLATE_CREATE = "template_create"
     TEMPLATE_EDIT = "template_edit"
     TEMPLATE_DELETE = "template_delete"
+    PREVIEW = "preview"
+    SEARCH = "search"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ class AuditLog:
     def link(self, job: ExportJob, *, actor: str, expires_at: datetime) -> None:
         """Records that a link was handed out. The link itself is not recorded."""
         self._append(event_of(job, Action.LINK, actor, expires_at=expires_at.isoformat()))
+
+    def preview(self, *, actor: str, dataset: str, reason: str, detail: dict[str, Any]) -> None:
+        """Records that somebody was shown rows."""
+        self._append(AuditEvent(Action.PREVIEW, actor, None, dataset, reason, detail))
+
+    def search(self, *, actor: str, reason: str, detail: dict[str, Any]) -> None:
+        """Records that somebody looked for the exports that hold a person. `detail` never names them."""
+        self._append(AuditEvent(Action.SEARCH, actor, None, None, reason, detail))
 
     def of(self, export_id: str) -> list[AuditEntry]:
         """All entries about an export, oldest first."""

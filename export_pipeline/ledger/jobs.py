@@ -271,8 +271,9 @@ class Jobs(JobLookup):
             f"the export {export_id} is {job.status.value}; only a failed or cancelled one can be tried again"
         )
 
-    def expire(self, export_id: str, *, actor: str) -> ExportJob:
-        """The files of a completed job are gone. Raises Superseded where it is not completed."""
+    def expire(self, export_id: str, *, actor: str, reason: str = "", **detail: Any) -> ExportJob:
+        """The files of a completed job are gone; `detail` goes into the audit log. Raises Superseded where it is not
+        completed."""
         with self._database.transaction() as connection:
             job = _updated(
                 connection,
@@ -282,7 +283,7 @@ class Jobs(JobLookup):
                 """,
                 {"id": export_id, "attempt": 0},
             )
-            record(connection, event_of(job, Action.EXPIRY, actor))
+            record(connection, event_of(job, Action.EXPIRY, actor, reason, **detail))
             return job
 
     def _claim(

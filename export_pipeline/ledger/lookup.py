@@ -39,21 +39,44 @@ class JobLookup:
         self,
         *,
         requester_id: str | None = None,
+        requested_by: str | None = None,
         status: Status | None = None,
         dataset: str | None = None,
+        template_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        error: str | None = None,
+        before: ExportJob | None = None,
         limit: int = 50,
     ) -> list[ExportJob]:
-        """The newest jobs, newest first."""
+        """The newest jobs, newest first. `requested_by` is an e-mail address, `dataset` one that is asked for alone or
+        in a package, `since` and `until` bound when it was asked for, `error` is part of the error's text, and `before`
+        the last job of the page before."""
         return self._jobs(
             """
             (%(requester_id)s::text IS NULL OR requester_id = %(requester_id)s)
+            AND (%(requested_by)s::text IS NULL OR lower(requested_by) = lower(%(requested_by)s))
             AND (%(status)s::text IS NULL OR status = %(status)s)
-            AND (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
+            AND (%(dataset)s::text IS NULL OR dataset = %(dataset)s
+                OR %(dataset)s = ANY (string_to_array(regexp_replace(dataset, '[[:space:]]|:[^,]*', '', 'g'), ',')))
+            AND (%(template_id)s::uuid IS NULL OR template_id = %(template_id)s)
+            AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
+            AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s)
+            AND (%(error)s::text IS NULL OR strpos(lower(error), lower(%(error)s)) > 0)
+            AND (%(before_at)s::timestamptz IS NULL OR created_at < %(before_at)s
+                OR (created_at = %(before_at)s AND id > %(before_id)s::uuid))
             ORDER BY created_at DESC, id LIMIT %(limit)s
             """,
             requester_id=requester_id,
+            requested_by=requested_by,
             status=status.value if status else None,
             dataset=dataset,
+            template_id=template_id,
+            since=since,
+            until=until,
+            error=error,
+            before_at=before.created_at if before else None,
+            before_id=before.id if before else None,
             limit=limit,
         )
 
@@ -102,6 +125,18 @@ class JobLookup:
         return self._jobs(
             "status = 'completed' AND expires_at <= %(now)s ORDER BY expires_at LIMIT %(limit)s", now=now, limit=limit
         )
+
+    def live(self, *, after: str = "", limit: int = 1000) -> list[ExportJob]:
+        """The completed jobs whose files are still there, by id, from the one after `after` on."""
+        return self._jobs(
+            "status = 'completed' AND (%(after)s = '' OR id > nullif(%(after)s, '')::uuid) ORDER BY id LIMIT %(limit)s",
+            after=after,
+            limit=limit,
+        )
+
+    def running(self) -> list[ExportJob]:
+        """The jobs that a worker has now."""
+        return self._jobs("status = 'processing' ORDER BY id")
 
     def dead(self, silent_seconds: float, limit: int = 100) -> list[ExportJob]:
         """The running jobs whose worker has been silent for so long, by the database's clock."""

@@ -134,6 +134,14 @@ class Owner:
     column: str = ""
 
 
+class Subject(StrEnum):
+    """How a column names a person: by what its values are brought to one form, so that the person is found."""
+
+    PHONE = "phone"
+    EMAIL = "email"
+    ID = "id"
+
+
 @dataclass(frozen=True)
 class Spread:
     """A JSON column whose properties can be asked for as columns of their own, by the filter `properties`. `sql` yields
@@ -181,6 +189,8 @@ class Dataset:
     `date_label` what people call it. `key` is the expression of a row's id, a UUID, which the filter `ids` applies to.
     `references` are, for other datasets, the expressions of their keys that its rows refer to: a package of both holds
     whatever is referred to. `tables` are the source's tables that it reads, `report` what its rows say together.
+    `subjects` are the columns whose values name a person, so that files with their data are found; `status` is the
+    column that says how far a row has come.
 
     What selects rows (the owner's predicate, the filters, the range of dates and `where`) follows the source as its
     WHERE clause. A source that aggregates holds the placeholder `{where}` instead, once or several times: each stands
@@ -212,6 +222,8 @@ class Dataset:
     derive: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     spread: Spread | None = None
     cursor: Cursor | None = None
+    subjects: Mapping[str, Subject] = field(default_factory=dict)
+    status: str = ""
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -223,6 +235,9 @@ class Dataset:
         for column in self.columns:
             if column.free_text and column.type.kind not in (Kind.TEXT, Kind.JSON):
                 raise ValueError(f"{self.name} declares {column.name} as free text, and it is {column.type}")
+        for name in (*self.subjects, *([self.status] if self.status else [])):
+            if name not in names:
+                raise ValueError(f"{self.name} has no column {name}; subjects and status name columns of the dataset")
         if Scope.OWN not in self.access.values():
             return
         named = self.owner.filter if self.owner else ""

@@ -53,6 +53,8 @@ ReadRows = Callable[[Path, tuple[Column, ...], Any, int | None], "Iterator[pl.Da
 CountRows = Callable[[Path, tuple[Column, ...], Any], int]
 #: A batch as a file of the format holds it, where that is less than exact: a single column's null in CSV, say.
 Hold = Callable[["pl.DataFrame", tuple[Column, ...], Any], "pl.DataFrame"]
+#: A value that was read as somebody who opens the file sees it, where that is not the value itself.
+Show = Callable[[Column, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,4 @@ class Reader:
     count: CountRows
     held: Hold | None = None
     usual: Verify = Verify.FULL
+    show: Show | None = None

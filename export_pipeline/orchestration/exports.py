@@ -14,7 +14,13 @@ from export_pipeline.model.errors import NotFound, Rejected, Superseded, Transie
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 from export_pipeline.model.template import HELD
 from export_pipeline.model.verification import Verify
-from export_pipeline.orchestration.reporting import ProgressLog, failure_of, failures_told, materialization
+from export_pipeline.orchestration.reporting import (
+    ProgressLog,
+    failure_of,
+    failures_told,
+    materialization,
+    tell_estimate,
+)
 from export_pipeline.orchestration.resource import ServicesResource
 
 if TYPE_CHECKING:
@@ -130,6 +136,7 @@ def export(context: dg.OpExecutionContext, config: ExportConfig, services: dg.Re
     """One export: `flow.export.run_export`."""
     with failures_told(context), services.open() as engine:
         job = _filed(context, engine, config) if config.export_id else _file(context, engine, config)
+        tell_estimate(context, engine, job)
         try:
             done = run_export(engine, job, run_id=context.run_id, observer=ProgressLog(context.log))
         except Transient as error:

@@ -13,7 +13,10 @@ from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.catalogue import entry_of
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.estimate import estimate_order
+from export_pipeline.flow.order import closed, make_order
 from export_pipeline.flow.publish import read_manifest
+from export_pipeline.flow.request import reauthorize
 from export_pipeline.model.access import Sensitivity
 from export_pipeline.model.dataset import Column, Dataset, parse_type
 from export_pipeline.model.errors import Broken, Cancelled, ExportError, Superseded, Transient
@@ -99,6 +102,29 @@ def materialization(engine: Engine, job: ExportJob, *, link: bool) -> dg.AssetMa
         metadata={**job_metadata(job), **(_link(engine, job) if link else {}), **_schema(engine, job)},
         tags={"export/id": job.id},
     )
+
+
+def tell_estimate(context: dg.OpExecutionContext, engine: Engine, job: ExportJob) -> None:
+    """Says, when a run begins, what the export will come to by PostgreSQL's own estimate, and what to mind."""
+    if job.request.recurring:
+        return  # made from extracts: the source is not asked
+    try:
+        order = closed(reauthorize(engine, job, make_order(engine, job.request, job.created_at), None))
+        found = estimate_order(engine, order, counting=False)
+    except ExportError:
+        return  # the export itself comes to the same end, and says why
+    context.log.info(f"about {found.rows:,} rows, {found.bytes:,} bytes, {found.seconds:,.0f} s")
+    for warning in found.warnings:
+        context.log.warning(warning)
+    metadata: dict[str, Any] = {
+        "estimated_rows": found.rows,
+        "estimated_bytes": found.bytes,
+        "estimated_seconds": round(found.seconds, 1),
+        "export_id": job.id,
+    }
+    if found.warnings:
+        metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in found.warnings))
+    context.log_event(dg.AssetObservation(export_asset_key(job.request.label), metadata=metadata))
 
 
 def job_metadata(job: ExportJob) -> dict[str, Any]:

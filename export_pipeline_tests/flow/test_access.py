@@ -11,6 +11,7 @@ from export_pipeline.embedded.sample import USERS, sample_id
 from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
+from export_pipeline.flow.history import list_exports
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.access import SERVICE
@@ -93,9 +94,9 @@ def test_verb_when_the_export_is_someone_elses_then_forbidden_and_unknown_then_n
 def test_list_when_asked_then_own_exports_and_all_for_an_administrator(engine: Engine, asked: ExportRequest) -> None:
     own = replace(asked, requested_by="manager@example.com", filters={"campaign_id": sample_id("campaign", "2008-05")})
     mine, theirs = file_request(engine, own), file_request(engine, asked)
-    assert [job.id for job in manage.list_exports(engine, "manager@example.com")] == [mine.id]
-    assert {job.id for job in manage.list_exports(engine, "admin@example.com")} == {mine.id, theirs.id}
-    assert manage.list_exports(engine, "operator@example.com") == []
+    assert [job.id for job in list_exports(engine, "manager@example.com")] == [mine.id]
+    assert {job.id for job in list_exports(engine, "admin@example.com")} == {mine.id, theirs.id}
+    assert list_exports(engine, "operator@example.com") == []
 
 
 def test_run_when_the_role_was_lost_since_then_forbidden_and_nothing_read(

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.history import list_exports
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.templates import create_template
 from export_pipeline.ledger.schema import migrate_up
@@ -43,7 +44,7 @@ def test_export_job_when_launched_from_the_launchpad_then_a_file_is_delivered_an
 ) -> None:
     result = launch(definitions, instance, {"campaign_id": world.campaign, "requested_by": world.owner})
     assert result.success
-    [job] = manage.list_exports(engine, world.owner)
+    [job] = list_exports(engine, world.owner)
     assert (job.status, job.rows, job.dagster_run_id) == (Status.COMPLETED, 25, result.run_id)
     assert job.files[0].key in objects(engine)
     run = instance.get_run_by_id(result.run_id)
@@ -115,7 +116,7 @@ def test_export_job_when_it_runs_a_filed_request_then_it_claims_and_completes_th
     done = engine.jobs.get(filed.id)
     assert done is not None
     assert (done.status, done.rows, done.dagster_run_id) == (Status.COMPLETED, 25, result.run_id)
-    assert len(manage.list_exports(engine, world.owner)) == 1, "no second row"
+    assert len(list_exports(engine, world.owner)) == 1, "no second row"
 
 
 def test_export_job_when_another_run_has_the_row_then_this_one_ends_cancelled_and_changes_nothing(

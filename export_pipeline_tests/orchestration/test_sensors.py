@@ -9,8 +9,8 @@ from threading import Thread
 import dagster as dg
 import pytest
 
-from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.history import list_exports
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
@@ -145,7 +145,7 @@ def test_campaign_sensor_when_a_campaign_turns_completed_then_files_its_export_f
     _, _, cursor = tick(campaign_completed_sensor, services, instance, cursor)
     _, why, cursor = tick(campaign_completed_sensor, services, instance, cursor)
     assert why == "no campaign turned completed"
-    [job] = manage.list_exports(engine, world.owner)
+    [job] = list_exports(engine, world.owner)
     assert job.request.dataset == "campaign_results"
     assert job.request.filters == {"campaign_id": world.campaign}
     assert job.request.requested_by == world.owner

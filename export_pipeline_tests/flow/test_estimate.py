@@ -1,0 +1,97 @@
+"""What an estimate says, and where it has it from."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.estimate import Basis, Estimate, estimate_export, estimate_order
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.order import closed
+from export_pipeline.flow.request import admit, file_request
+from export_pipeline.model.errors import Forbidden
+from export_pipeline.model.job import ExportRequest
+from export_pipeline_tests.datasets.reading import ADMIN, MANAGER
+
+
+def asked(campaign: str = LAST_CAMPAIGN, **changes: Any) -> ExportRequest:
+    return replace(ExportRequest("campaign_results", ADMIN, {"campaign_id": campaign}), **changes)
+
+
+def told(found: Estimate, words: str) -> bool:
+    return any(words in warning for warning in found.warnings)
+
+
+def test_estimate_when_nothing_was_exported_then_counted_rows_and_guesses(engine: Engine) -> None:
+    found = estimate_export(engine, asked())
+    job = run_export(engine, file_request(engine, asked()))
+    assert (found.rows, found.parts[0].rows_basis) == (job.rows, Basis.COUNTED)
+    assert {item.bytes_basis for item in found.parts[0].formats} == {Basis.GUESSED}
+    assert job.bytes is not None and 0.2 < found.bytes / job.bytes < 5
+    formats = [item.format for item in found.parts[0].formats]
+    assert formats[0] == "csv" and set(formats) == {n for n, form in engine.formats.items() if form.write is not None}
+    assert told(found, "personal data leaves in name, phone") and told(found, "transcript_summary")
+
+
+def test_estimate_when_there_were_exports_then_sizes_and_times_are_theirs(engine: Engine) -> None:
+    run_export(engine, file_request(engine, asked(SHOWN_CAMPAIGN)))
+    done = run_export(engine, file_request(engine, asked(SHOWN_CAMPAIGN, format="parquet")))
+    found = estimate_export(engine, asked(SHOWN_CAMPAIGN, format="parquet"))
+    first, by_name = found.parts[0].formats[0], {item.format: item for item in found.parts[0].formats}
+    assert (first.format, first.bytes_basis, first.bytes) == ("parquet", Basis.RECENT, done.bytes)
+    assert done.completed_at is not None and done.started_at is not None
+    assert first.seconds == pytest.approx((done.completed_at - done.started_at).total_seconds(), abs=0.05)
+    assert by_name["csv"].bytes_basis is Basis.RECENT and by_name["json"].bytes_basis is Basis.GUESSED
+    compressed = estimate_export(engine, asked(SHOWN_CAMPAIGN, options={"compression": "gzip"}))
+    assert compressed.parts[0].formats[0].bytes_basis is Basis.GUESSED, "another compression says nothing"
+    fewer = estimate_export(engine, asked(SHOWN_CAMPAIGN, format="parquet", columns=("name",)))
+    assert fewer.parts[0].formats[0].bytes_basis is Basis.GUESSED, "nor do other columns"
+
+
+def test_estimate_when_counting_takes_too_long_then_postgresqls(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export_pipeline.flow.estimate._COUNTING_MILLISECONDS", 100)
+    dataset = engine.datasets["campaigns"]
+    slow = replace(dataset, where="(SELECT true FROM pg_sleep(5) WHERE campaign.id IS NOT NULL)")
+    found = estimate_export(replace(engine, datasets={"campaigns": slow}), ExportRequest("campaigns", ADMIN))
+    assert found.parts[0].rows_basis is Basis.PLANNED and found.rows > 0
+    planned = estimate_order(engine, closed(admit(engine, asked()).order), counting=False)
+    assert planned.parts[0].rows_basis is Basis.PLANNED
+
+
+def test_estimate_when_there_is_something_to_mind_then_said(engine: Engine) -> None:
+    engine = replace(engine, settings=engine.settings.model_copy(update={"max_records": 100}))
+    assert told(estimate_export(engine, asked(format="xlsx")), "EXPORT_MAX_RECORDS (100)")
+    assert not told(estimate_export(engine, asked(format="parquet")), "EXPORT_MAX_RECORDS")
+    none = {"campaign_id": LAST_CAMPAIGN, "date_from": "2030-01-01"}
+    empty = estimate_export(engine, asked(filters=none))
+    assert empty.rows == 0 and told(empty, "there is no row")
+    limited = estimate_export(engine, asked(filters={"campaign_id": LAST_CAMPAIGN, "limit": "7"}))
+    assert limited.rows == 7 and not told(limited, "EXPORT_MAX_RECORDS")
+    harmless = estimate_export(engine, asked(columns=("call_status", "cost_usd"), format="parquet"))
+    assert harmless.warnings == ()
+
+
+def test_estimate_when_earlier_exports_were_slow_then_that_is_said(engine: Engine) -> None:
+    job = run_export(engine, file_request(engine, asked(SHOWN_CAMPAIGN)))
+    started = datetime.now(UTC) - timedelta(hours=3)
+    with psycopg.connect(engine.settings.database_url.get_secret_value()) as ledger:
+        ledger.execute("UPDATE exports.export_jobs SET started_at = %s WHERE id = %s", [started, job.id])
+    found = estimate_export(engine, asked(SHOWN_CAMPAIGN))
+    assert told(found, "about 180 minutes") and told(found, "EXPORT_SNAPSHOT_SECONDS (7,200)")
+
+
+def test_estimate_when_of_a_package_then_each_part(engine: Engine) -> None:
+    found = estimate_export(engine, asked(dataset="contacts,calls", format="zip"))
+    assert [(part.dataset, part.asked) for part in found.parts] == [("contacts", "csv"), ("calls", "csv")]
+    assert found.rows == sum(part.rows for part in found.parts) > 0
+
+
+def test_estimate_when_somebody_elses_then_forbidden(engine: Engine) -> None:
+    with pytest.raises(Forbidden, match="not yours"):
+        estimate_export(engine, asked(requested_by=MANAGER))
