@@ -198,8 +198,9 @@ def _untold(plan: Plan, window: Window, deletions: Deletions | None, connection:
         return "the dataset does not tell of deletions"
     if window.since is None:
         return "this is the first export of its series"
-    if all(column.name != deletions.column for column in plan.columns):
-        return f"the file has no column {deletions.column}"
+    told = [column.name for column in plan.columns if column.source_name == deletions.column]
+    if not told or told[0] in plan.selection.masked:
+        return f"the file has no column {deletions.column}, or has it masked"
     if plan.selection.scope is Scope.OWN and not deletions.owner:
         return "whose the deleted rows were is not known"
     with translated_errors():
