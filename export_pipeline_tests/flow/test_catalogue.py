@@ -19,7 +19,8 @@ def test_entry_when_made_then_complete_and_the_same_in_dagster(name: str) -> Non
     assert [(item.name, item.type, item.sensitivity) for item in entry.columns] == [
         (column.name, str(column.type), column.sensitivity.value) for column in dataset.columns
     ]
-    assert all(item.description and "is_null" in item.operators for item in entry.columns)
+    for item, column in zip(entry.columns, dataset.columns, strict=True):
+        assert item.description and ("is_null" in item.operators) is not dataset.is_derived(column)
     assert all(
         item.example for item in entry.columns if item.type not in ("text", "json") and "decimal" not in item.type
     )

@@ -187,10 +187,15 @@ def test_column_when_computed_then_is_as_sensitive_as_the_most_sensitive_of_its_
     assert chosen("hour(at) as n", secret).sensitivity is Sensitivity.SECRET
 
 
-@pytest.mark.parametrize("column", ["email as n", "upper(email) as n", "coalesce(title, email) as title"])
+def test_column_when_renamed_then_masked_as_under_its_own_name(sample_engine: Engine) -> None:
+    selection = authorized(sample_engine, "leads", email=ANALYST, columns=("email as n",)).selection
+    assert selection.masked == {"n": "mask"}
+
+
+@pytest.mark.parametrize("column", ["upper(email) as n", "coalesce(title, email) as title"])
 def test_column_when_made_of_what_the_role_may_not_see_then_refused(sample_engine: Engine, column: str) -> None:
     assert authorized(sample_engine, "leads", columns=(column,)).columns
-    with pytest.raises(Forbidden, match=r"may not see these columns of leads: \w+ \(personal\)"):
+    with pytest.raises(Forbidden, match=r"cannot be computed in the role analyst: \w+ does not leave as it is"):
         authorized(sample_engine, "leads", email=ANALYST, columns=(column,))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from export_pipeline.cli.exports import export, parse_filters
+from export_pipeline.cli.exports import export
+from export_pipeline.cli.request_options import fields_of
 from export_pipeline.embedded.sample import sample_id
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
@@ -27,15 +28,8 @@ def request_of(engine: Engine, line: str) -> ExportRequest:
     program, command, *arguments = shlex.split(line)
     assert (program, command) == ("export-pipeline", "export")
     given = export.make_context("export", [*arguments, "--as", ADMIN], resilient_parsing=False).params
-    return ExportRequest(
-        dataset=given["dataset"],
-        requested_by=ADMIN,
-        filters=parse_filters(given["filters"], engine.datasets.get(given["dataset"])),
-        conditions=given["conditions"],
-        sort=tuple(given["sort"].split(",")) if given["sort"] else (),
-        truncate=given["truncate"],
-        format=given["file_format"],
-    )
+    dataset = given["dataset"]
+    return ExportRequest(dataset=dataset, requested_by=ADMIN, **fields_of(given, engine.datasets.get(dataset)))
 
 
 @pytest.mark.parametrize("line", EXAMPLES)

@@ -50,7 +50,8 @@ def test_personal_column_when_looked_at_then_refused_for_who_may_not_see_it(samp
     for asked in ({"conditions": ("status eq new or email ends_with .org",)}, {"sort": ("phone desc",)}):
         request = ExportRequest("leads", ANALYST, format="parquet", **asked)  # type: ignore[arg-type]
         with pytest.raises(
-            Forbidden, match=r"neither filtered nor ordered by (email|phone) in the role analyst: it is pers"
+            Forbidden,
+            match=r"neither filtered nor ordered by (email|phone) in the role analyst: what it looks at is pers",
         ):
             authorize_plan(sample_engine, analyst, make_plan(sample_engine, request))
 

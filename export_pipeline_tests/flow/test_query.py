@@ -114,7 +114,7 @@ def test_scope_when_own_then_always_compared_with_the_owner(scope: Scope, expect
 
 def test_where_when_the_source_names_places_for_it_then_in_each_of_them() -> None:
     source = "(SELECT 1 FROM a WHERE {where} UNION SELECT 2 FROM b WHERE {where} AND c <> '{}') AS t"
-    dataset = replace(DATASET, source=source)
+    dataset = replace(DATASET, source=source, cursor=None)
     text = select(dataset, {"campaign_id": CAMPAIGN, "limit": "7"}, ()).reaching(Scope.OWN, "me").rows().as_string()
     assert text.count("((campaign.owner_id) = 'me' AND (campaign.id IN (") == 2
     assert text.endswith("AND c <> '{}') AS t")

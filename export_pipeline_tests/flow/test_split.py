@@ -98,7 +98,8 @@ def test_rows_when_they_take_much_more_in_a_file_than_in_memory_then_the_limit_h
     frame = pl.DataFrame({column.name: [True, None, False] * 20_000 for column in columns})
     form = FORMATS["jsonl"]
     options = form.options.model_validate({"max_file_bytes": "100000"})
-    plan = SimpleNamespace(format=form, options=options, columns=columns, extent=Verify.OFF, media_type="x/y")
+    given = {"extent": Verify.OFF, "media_type": "x/y", "selection": SimpleNamespace(masked={})}
+    plan = SimpleNamespace(format=form, options=options, columns=columns, **given)
     rows = Rows(frame.schema, iter([frame.head(50_000), frame.tail(10_000)]), 60_000)
     attempt, files = Attempt("split", 1, rows_done=60_000), Kept()
     found = write_files(rows, plan, tables.context(columns), attempt, destination=files, key="f.jsonl")  # type: ignore[arg-type]

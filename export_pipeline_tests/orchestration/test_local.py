@@ -208,6 +208,7 @@ def test_launchpad_when_opened_then_is_filled_in_and_its_launch_delivers_a_file(
         "recipient": "",
         "reason": "",
         "since": "",
+        "template": "",
         "format": "csv",
         "options": {},
         "destination": "s3",
