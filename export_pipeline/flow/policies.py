@@ -40,13 +40,16 @@ def mask_selection(
     check_wording(request)
     refuse_filters(role, scope, selection, request)
     asked = {name: _parsed(dataset, name, text) for name, text in request.masks.items()}
+    _refuse_masks_of_computed(selection, asked)
     kept: list[Column] = []
     masks: list[Mask] = []
     left_out: dict[Column, str] = {}
     for column in selection.columns:
         if column.computed:
             _refuse_computed(role, scope, dataset, column, request)
-        choice = _choice(role, scope, column, request, asked.get(column.source_name))
+        # A computed column may have the name of a declared one: the mask is not meant for it.
+        requested = None if column.computed else asked.get(column.source_name)
+        choice = _choice(role, scope, column, request, requested)
         if choice is not None and choice.policy is Policy.HASH and not settings.hash_keys:
             choice = _without_key(column, choice)
         if choice is None:
@@ -159,6 +162,18 @@ def _refuse_computed(role: Role, scope: Scope, dataset: Dataset, column: Column,
             raise Forbidden(f"{column.name} cannot be computed in the role {role}: {name} does not leave as it is")
         if name in request.masks or (not request.contact_info and argument.free_text):
             raise Rejected(f"{column.name} cannot be computed from {name}, which is to be masked; ask for one of them")
+
+
+def _refuse_masks_of_computed(selection: Selection, asked: Mapping[str, _Choice]) -> None:
+    """Raises Rejected where a mask names what is in the file as a computed column alone: whoever could have what they
+    compute hashed, could look up any value's hash."""
+    declared = {column.source_name for column in selection.columns if not column.computed}
+    for column in selection.columns:
+        if column.computed and column.name in asked and column.name not in declared:
+            raise Rejected(
+                f"{column.name} is computed and cannot be masked, though {selection.dataset.name} has a column of that "
+                "name; leave out the mask, or name what is computed otherwise"
+            )
 
 
 def _choice(role: Role, scope: Scope, column: Column, request: ExportRequest, asked: _Choice | None) -> _Choice | None:

@@ -184,6 +184,15 @@ def test_mask_when_it_cannot_be_then_refused_with_what_is_allowed(
         planned(world, request_for("leads", PEOPLE[Role.ANALYST], masks=asked))
 
 
+def test_hash_when_a_computed_column_has_a_declared_name_then_not_of_what_is_computed(world: Engine) -> None:
+    computed = "concat('+12025550171', completed_at) as business_name"
+    asked = request_for("contacts", PEOPLE[Role.ANALYST], columns=("id", computed), masks={"business_name": "hash"})
+    with pytest.raises(Rejected, match="business_name is computed and cannot be masked"):
+        planned(world, asked)
+    both = planned(world, replace(asked, columns=(computed, "business_name as firm")))
+    assert both.selection.masked == {"firm": "hash"}
+
+
 def test_hash_when_there_is_no_key_then_refused_and_defaults_fall_back(world: Engine) -> None:
     keyless = replace(world, settings=world.settings.model_copy(update={"hash_keys": {}}))
     with pytest.raises(Rejected, match="phone=hash needs a key: have EXPORT_HASH_KEYS set"):
