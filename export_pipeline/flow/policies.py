@@ -41,6 +41,7 @@ def mask_selection(
     refuse_filters(role, scope, selection, request)
     asked = {name: _parsed(dataset, name, text) for name, text in request.masks.items()}
     _refuse_masks_of_computed(selection, asked)
+    _refuse_order_by_masked(selection, asked)
     kept: list[Column] = []
     masks: list[Mask] = []
     left_out: dict[Column, str] = {}
@@ -173,6 +174,18 @@ def _refuse_masks_of_computed(selection: Selection, asked: Mapping[str, _Choice]
             raise Rejected(
                 f"{column.name} is computed and cannot be masked, though {selection.dataset.name} has a column of that "
                 "name; leave out the mask, or name what is computed otherwise"
+            )
+
+
+def _refuse_order_by_masked(selection: Selection, asked: Mapping[str, _Choice]) -> None:
+    """Raises Rejected where rows are to be ordered by what the request masks: their order would tell it. What is only
+    cut short keeps an order of its own."""
+    for column in (item.column for item in selection.sort):
+        choice = asked.get(column.name)
+        if choice is not None and choice.policy not in (Policy.TRUNCATE, Policy.MONTH):
+            raise Rejected(
+                f"{selection.dataset.name} cannot be ordered by {column.name}, which leaves by {choice.policy}: the "
+                "order would tell it; leave out one of them"
             )
 
 

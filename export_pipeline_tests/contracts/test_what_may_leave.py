@@ -249,6 +249,16 @@ def test_order_when_by_what_is_masked_then_refused(world: Engine) -> None:
         planned(world, request_for("contacts", PEOPLE[Role.ANALYST], sort=("phone",)))
 
 
+def test_order_when_by_what_the_request_masks_then_refused(world: Engine) -> None:
+    asked = request_for("contacts", PEOPLE[Role.ADMIN], sort=("phone desc",))
+    for policy in ("hash", "mask", "drop"):
+        with pytest.raises(Rejected, match=f"cannot be ordered by phone, which leaves by {policy}"):
+            planned(world, replace(asked, masks={"phone": policy}))
+    for fine in ({"phone": "truncate:4"}, {"email": "hash"}):
+        assert planned(world, replace(asked, masks=fine)).selection.sort
+    assert planned(world, replace(asked, sort=("created_at",), masks={"created_at": "month"})).selection.sort
+
+
 class Unowned(Selection):
     """What a dataset's file would select that forgets whose the rows are."""
 
