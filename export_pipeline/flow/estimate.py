@@ -15,6 +15,7 @@ from psycopg import sql
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import closed
 from export_pipeline.flow.plan import Order, Plan, fit_plan
+from export_pipeline.flow.policies import plain_columns
 from export_pipeline.flow.request import admit
 from export_pipeline.ledger.history import Delivery
 from export_pipeline.model.access import Sensitivity
@@ -186,7 +187,7 @@ def _warnings(engine: Engine, plan: Plan, part: PartEstimate) -> list[str]:
         )
     if part.rows > _SHEET_ROWS and plan.format.for_people(plan.options):
         told.append(f"{name}: Excel opens {_SHEET_ROWS:,} rows of a sheet; {about}{part.rows:,} are more")
-    plain = [column for column in plan.columns if column.name not in plan.selection.masked]
+    plain = plain_columns(plan.selection)
     personal = [column.name for column in plain if column.sensitivity is Sensitivity.PERSONAL]
     if personal:
         told.append(f"{name}: personal data leaves in {', '.join(personal)}")

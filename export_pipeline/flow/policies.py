@@ -139,14 +139,29 @@ def remasked(mask: Mask, column: Column) -> Mask | None:
     raise Rejected(f"{column.name} turned out to be {column.type}, which has no {mask.policy}; declare its type")
 
 
+def plain_columns(selection: Selection) -> list[Column]:
+    """The columns of the file that tell more than they would to somebody who may see them masked only, whatever mask
+    they have: a text cut off after 1000 characters is a text."""
+    masked = {mask.column.name for mask in selection.masks if _tells_little(mask)}
+    return [column for column in selection.columns if column.name not in masked]
+
+
+def _tells_little(mask: Mask) -> bool:
+    # What people wrote is redacted before it is cut off.
+    if mask.policy is Policy.TRUNCATE and mask.length > TRUNCATED_LENGTH and not mask.column.free_text:
+        return False
+    usual = default_policy(mask.column)
+    # Without a key there is no hash, and what would be hashed is masked.
+    return mask.policy in AT_LEAST[usual] or (usual is Policy.HASH and mask.policy is Policy.MASK)
+
+
 def require_reason(settings: Settings, selections: list[Selection], request: ExportRequest) -> None:
     """Raises Rejected where personal data would leave as it is without the reason that EXPORT_REQUIRE_REASON asks
     for."""
     if not settings.require_reason or request.reason.strip():
         return
     for selection in selections:
-        masked = {mask.column.name for mask in selection.masks}
-        plain = [c.name for c in selection.columns if c.sensitivity in _CONTACT and c.name not in masked]
+        plain = [column.name for column in plain_columns(selection) if column.sensitivity in _CONTACT]
         if plain:
             raise Rejected(
                 f"{selection.dataset.name} with {', '.join(plain)} is personal data: say why it is needed (--reason, a "

@@ -75,6 +75,9 @@ def test_estimate_when_there_is_something_to_mind_then_said(engine: Engine) -> N
     assert limited.rows == 7 and not told(limited, "EXPORT_MAX_RECORDS")
     harmless = estimate_export(engine, asked(columns=("call_status", "cost_usd"), format="parquet"))
     assert harmless.warnings == ()
+    masks = {"phone": "truncate:1000", "name": "mask", "transcript_summary": "truncate:1000"}
+    barely = estimate_export(engine, asked(columns=tuple(masks), masks=masks, format="parquet"))
+    assert barely.warnings == ("campaign_results: personal data leaves in phone",)
 
 
 def test_estimate_when_earlier_exports_were_slow_then_that_is_said(engine: Engine) -> None:

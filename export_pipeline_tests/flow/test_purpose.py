@@ -41,6 +41,9 @@ def test_reason_when_required_then_no_plain_personal_data_without_one(strict: En
         file_request(strict, asked)
     with pytest.raises(Rejected, match="with phone is personal data"):
         file_request(strict, replace(asked, reason="  ", masks={"email": "hash"}))
+    for nothing in ("truncate:1000", "truncate", "redact"):
+        with pytest.raises(Rejected, match="leads with email, phone is personal data"):
+            file_request(strict, replace(asked, masks={"email": nothing, "phone": nothing}))
     for reason in ("x" * 501, "two\nlines"):
         with pytest.raises(Rejected, match=r"the reason has .* characters; write at most 500, in one line"):
             file_request(strict, replace(asked, reason=reason))
