@@ -22,6 +22,7 @@ from export_pipeline.flow.plan import Order, Plan
 from export_pipeline.flow.publish import member_name
 from export_pipeline.flow.request import admit
 from export_pipeline.flow.write import CountingWriter, context_of, frame_of, write_rows
+from export_pipeline.ledger.rows import asked
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Cancelled, Rejected
 from export_pipeline.model.format import Compression, TextOptions
@@ -70,7 +71,7 @@ def preview_export(engine: Engine, request: ExportRequest, *, rows: int = ROWS) 
         for plan in opened.plans:
             with opened.read(plan) as found:
                 parts.append(_part(engine, order, plan, found.schema, list(found.batches), opened.snapshot_at))
-    detail = {"rows": [len(part.rows) for part in parts], "format": request.format, "filters": sorted(request.filters)}
+    detail = asked(request) | {"rows": [len(part.rows) for part in parts]}
     engine.audit.preview(actor=admitted.principal.email, dataset=request.dataset, reason=admitted.reason, detail=detail)
     return tuple(parts)
 

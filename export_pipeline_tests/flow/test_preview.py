@@ -148,7 +148,8 @@ def test_preview_when_compressed_or_split_or_in_any_format_then_the_rows_all_the
 
 def test_preview_when_made_then_audited_and_nothing_of_it_is_kept(engine: Engine) -> None:
     before = len(engine.jobs.newest(limit=1000))
-    request = asked("campaign_results", filters={"campaign_id": LAST_CAMPAIGN}, format="xlsx")
+    shape = {"reason": "TICKET-7", "masks": {"phone": "drop"}, "conditions": ("name ne zoe",)}
+    request = asked("campaign_results", filters={"campaign_id": LAST_CAMPAIGN}, format="xlsx", **shape)
     folder = engine.settings.export_directory
     assert folder is not None
     files = sorted(Path(folder).rglob("*"))
@@ -161,8 +162,10 @@ def test_preview_when_made_then_audited_and_nothing_of_it_is_kept(engine: Engine
         "campaign_results",
         None,
     )
-    assert event.detail == {"rows": [2], "format": "xlsx", "filters": ["campaign_id"]}
-    assert LAST_CAMPAIGN not in json.dumps(event.detail)
+    assert event.detail["rows"] == [2] and event.detail["format"] == "xlsx"
+    assert (event.detail["filters"], event.detail["conditions"]) == (["campaign_id"], ["name"])
+    assert (event.detail["purpose"], event.detail["masks"]) == ("TICKET-7", {"phone": "drop"})
+    assert not any(value in json.dumps(event.detail) for value in (LAST_CAMPAIGN, "zoe"))
     assert len(engine.jobs.newest(limit=1000)) == before
     assert sorted(Path(folder).rglob("*")) == files
 
