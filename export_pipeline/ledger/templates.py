@@ -70,7 +70,7 @@ class Templates:
             if row is None:
                 raise _taken(name)
             template = _template(row)
-            _record(connection, Action.TEMPLATE_CREATE, owner.email, template)
+            _record(connection, Action.TEMPLATE_CREATE, owner.email, template, request)
             return template
 
     def change(
@@ -103,7 +103,7 @@ class Templates:
                     f"{template.version}); look at it again and repeat your change"
                 )
             changed = _template(row)
-            _record(connection, Action.TEMPLATE_EDIT, actor, changed)
+            _record(connection, Action.TEMPLATE_EDIT, actor, changed, request)
             return changed
 
     def remove(self, template: Template, *, actor: str) -> None:
@@ -114,21 +114,22 @@ class Templates:
             ).fetchone()
             if gone is None:
                 raise NotFound(f"the template {template.name} is gone")
-            _record(connection, Action.TEMPLATE_DELETE, actor, template)
+            _record(connection, Action.TEMPLATE_DELETE, actor, template, template.request)
 
 
 def _taken(name: str) -> Rejected:
     return Rejected(f"you have a template {name!r} already; edit that one, or choose another name")
 
 
-def _record(connection: Connection, action: Action, actor: str, template: Template) -> None:
-    """Adds the entry: names and numbers, of filters and conditions no value."""
+def _record(connection: Connection, action: Action, actor: str, template: Template, request: ExportRequest) -> None:
+    """Adds the entry: names and numbers, of filters and conditions no value; and the reason that the request gives,
+    which the template does not hold."""
     detail: dict[str, Any] = {
         "template": template.id,
         "name": template.name,
         "version": template.version,
         "shared": list(template.shared),
-        **asked(template.request),
+        **asked(request),
     }
     record(connection, AuditEvent(action, actor, None, template.request.dataset, "", detail))
 

@@ -12,8 +12,8 @@ from export_pipeline.model.verification import Verify
 #: Stands among roles for all who may ask for anything at all.
 EVERYONE = "everyone"
 
-#: What each run says anew, or what is no person's to say.
-_OF_A_RUN = frozenset({"requested_by", "not_before", "recurring", "template_id"})
+#: What each run says anew (a reason is that of one export), or what is no person's to say.
+_OF_A_RUN = frozenset({"requested_by", "reason", "not_before", "recurring", "template_id"})
 #: The fields of a request that a template holds.
 HELD = tuple(field.name for field in fields(ExportRequest) if field.name not in _OF_A_RUN)
 
@@ -49,9 +49,9 @@ def document_of(request: ExportRequest) -> dict[str, Any]:
 
 
 def request_of(document: Mapping[str, Any]) -> ExportRequest:
-    """The request that `document_of` wrote down, as nobody's."""
+    """The request that `document_of` wrote down, as nobody's. What is not held any more is forgotten."""
     values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in document.items() if name in HELD
     }
     verify = values.pop("verify", None)
     return ExportRequest(requested_by="", verify=Verify(verify) if verify else None, **values)

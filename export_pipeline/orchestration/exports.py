@@ -102,7 +102,8 @@ def changes_of(config: ExportConfig) -> dict[str, Any]:
     """What the launchpad says otherwise than a template: the fields of the request that are not as they are by default.
     Raises Rejected for another dataset, which only the template names."""
     asked, usual = config.request(), ExportConfig().request()
-    changes = {name: getattr(asked, name) for name in HELD if getattr(asked, name) != getattr(usual, name)}
+    names = (*HELD, "reason")
+    changes = {name: getattr(asked, name) for name in names if getattr(asked, name) != getattr(usual, name)}
     if "dataset" in changes:
         raise Rejected("the template says which dataset is exported: leave dataset and also as they were filled in")
     return changes

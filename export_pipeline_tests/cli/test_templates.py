@@ -239,6 +239,19 @@ def test_template_when_changed_then_audited_without_the_values_of_its_filters(
     assert NAMED not in str(entries)
 
 
+def test_reason_when_given_with_a_template_then_no_run_has_it(command: Command, settings: Settings) -> None:
+    made = command(MANAGER, "create", "leads", *LEADS, "--reason", "TICKET-1", "--share", "everyone")
+    command(MANAGER, "edit", "leads", "--reason", "TICKET-2", "--sort", "price")
+    assert "reason" not in made
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as ledger:
+        # As templates were held before.
+        ledger.execute("""UPDATE exports.templates SET request = request || '{"reason": "TICKET-0"}'""")
+    assert command(ANALYST, "run", "leads", "--no-wait")["reason"] == ""
+    assert command(ANALYST, "run", "leads", "--reason", "TICKET-3", "--no-wait")["reason"] == "TICKET-3"
+    told = [detail.get("purpose") for _, _, _, detail in audited(settings)]
+    assert told == ["TICKET-1", "TICKET-2", None, "TICKET-3"]
+
+
 def test_templates_when_shown_to_people_then_what_differs_from_what_is_usual(command: Command) -> None:
     command(MANAGER, "create", "leads", *LEADS, "--columns", 'title as "[red]title"')
     shown = CliRunner().invoke(commands, ["template", "show", "leads", "--as", MANAGER]).stdout

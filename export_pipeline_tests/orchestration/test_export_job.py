@@ -91,11 +91,12 @@ def test_export_job_when_a_template_is_named_then_only_what_was_changed_in_the_f
         format="parquet",
     )
     template = create_template(engine, world.owner, "mine", request)
-    config = {"template": "mine", "requested_by": world.owner, "filters": {"limit": "7"}}
+    config = {"template": "mine", "requested_by": world.owner, "filters": {"limit": "7"}, "reason": "TICKET-7"}
     result = launch(definitions, instance, config)
     assert result.success, why(result)
     [job] = list_exports(engine, world.owner)
     assert (job.status, job.rows, job.request.template_id) == (Status.COMPLETED, 7, template.id)
+    assert job.request.reason == "TICKET-7"
     assert (job.request.format, job.request.columns) == ("parquet", request.columns)
     assert job.request.filters == {"campaign_id": world.campaign, "limit": "7"}
     [event] = [event for event in result.all_events if event.is_step_materialization]
