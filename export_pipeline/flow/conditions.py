@@ -26,12 +26,12 @@ from export_pipeline.model.condition import (
     parse_condition,
     text_of,
 )
-from export_pipeline.model.dataset import BOOLEAN, TEXT, Column, Dataset, Kind, Type, decimal
+from export_pipeline.model.dataset import BOOLEAN, TEXT, Column, Dataset, Filter, Kind, Type, decimal
 from export_pipeline.model.errors import Rejected
 
-#: What stands in a manifest for values that are looked for in personal columns.
+#: What stands in a manifest for values that are looked for where personal data is, or may be.
 NOT_TOLD = "(not told)"
-UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
+_UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
 #: The longest pattern (characters).
 _LONGEST_PATTERN = 1000
 _NUMBER = decimal(38, 0)
@@ -75,6 +75,12 @@ def parse_conditions(dataset: Dataset, texts: Sequence[str]) -> tuple[Condition,
     return tuple(_condition(dataset, tree) for tree in trees)
 
 
+def is_told(item: Column | Filter) -> bool:
+    """Whether values that a column or a filter is looked at for may be told. In what people wrote, and in JSON, one
+    looks for names and addresses."""
+    return item.sensitivity not in _UNTOLD and not item.free_text
+
+
 def find_column(dataset: Dataset, path: Sequence[str]) -> tuple[Column, tuple[str, ...]]:
     """The column that a path begins with, perhaps after the dataset's name, and the keys into its JSON. Raises
     Rejected."""
@@ -107,11 +113,11 @@ def dataset_of(paths: Iterable[Sequence[str]], names: Sequence[str], told: str) 
 def _condition(dataset: Dataset, tree: Tree) -> Condition:
     found = {item.path: find_column(dataset, item.path)[0] for item in comparisons_of(tree)}
     patterns = tuple(
-        (name_of(item.path), item.values[0].text, found[item.path].sensitivity not in UNTOLD)
+        (name_of(item.path), item.values[0].text, is_told(found[item.path]))
         for item in comparisons_of(tree)
         if item.operator is Operator.MATCHES
     )
-    hidden = {path: NOT_TOLD for path, column in found.items() if column.sensitivity in UNTOLD}
+    hidden = {path: NOT_TOLD for path, column in found.items() if not is_told(column)}
     predicate = _predicate(dataset, tree)
     return Condition(tuple(dict.fromkeys(found.values())), predicate, patterns, text_of(tree, hidden))
 
@@ -130,7 +136,7 @@ def _predicate(dataset: Dataset, tree: Tree) -> sql.Composed:
     allowed = OPERATORS[kind.kind]
     if tree.operator not in allowed:
         raise Rejected(f"{name_of(tree.path)} is {kind} and cannot be compared by {tree.operator}: {_able(allowed)}")
-    values = _values(tree, kind, told=column.sensitivity not in UNTOLD)
+    values = _values(tree, kind, told=is_told(column))
     return sql.SQL("({})").format(_COMPOSED[tree.operator](_Operand(kind, expression), values))
 
 

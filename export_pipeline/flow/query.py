@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from psycopg import sql
 
 from export_pipeline.flow.columns import choose_columns
-from export_pipeline.flow.conditions import NOT_TOLD, UNTOLD, Condition, parse_conditions
+from export_pipeline.flow.conditions import NOT_TOLD, Condition, is_told, parse_conditions
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_span
 from export_pipeline.flow.properties import PROPERTIES, Property, parse_properties, split_properties, spread_out
 from export_pipeline.flow.sort import Sort, parse_sort
@@ -65,11 +65,11 @@ class Selection:
 
     @property
     def described(self) -> Mapping[str, str]:
-        """The filters as text, the range as the moments that it begins at and ends before. Of what is personal, only
-        that it was filtered by."""
+        """The filters as text, the range as the moments that it begins at and ends before. Of what is personal or free
+        text, only that it was filtered by."""
         bounds = {DATE_FROM: self.span.starts, "date_before": self.span.ends}
-        personal = {item.name for item in self.dataset.filters if item.sensitivity in UNTOLD}
-        values = {name: NOT_TOLD if name in personal else _text_of(value) for name, value in self.values.items()}
+        untold = {item.name for item in self.dataset.filters if not is_told(item)}
+        values = {name: NOT_TOLD if name in untold else _text_of(value) for name, value in self.values.items()}
         return values | {name: moment.isoformat() for name, moment in bounds.items() if moment}
 
     @property
@@ -247,12 +247,13 @@ def _parse(item: Filter, text: str) -> object:
     try:
         return _parse_told(item, text)
     except Rejected:
-        if item.sensitivity not in UNTOLD:
+        if is_told(item):
             raise
         kind = f"a list, with commas between its values, each {EXPECTED[item.type.kind]}"
+        what = "free text" if item.free_text else item.sensitivity
         raise Rejected(
-            f"the value of {item.name} is not {kind if item.many else EXPECTED[item.type.kind]}; as it is "
-            f"{item.sensitivity}, it is not repeated here"
+            f"the value of {item.name} is not {kind if item.many else EXPECTED[item.type.kind]}; as it is {what}, it "
+            "is not repeated here"
         ) from None
 
 

@@ -1,8 +1,11 @@
 """Why data is needed, what the manifest and the ledger say of masks, and personal values, which they do not say."""
 
+import io
 import json
 import logging
+import zipfile
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -104,6 +107,35 @@ def test_personal_value_when_filtered_by_then_told_nowhere(engine: Engine, caplo
         file_request(engine, replace(asked, requested_by=ANALYST))
     texts = [json.dumps(manifest), caplog.text, str(wrong.value), str(refused.value), str(forbidden.value)]
     texts += [str(tags_of(job)), str(config_of(job)), str(job_metadata(job)), everything_written(engine, "audit_log")]
+    assert not any(PLANTED in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "asked", "told"),
+    [
+        ("events", {"conditions": (f"properties.who.email ne '{PLANTED}'",)}, "properties.who.email ne (not told)"),
+        (
+            "leads",
+            {"conditions": (f"description not_contains {PLANTED} and status ne new",), "contact_info": False},
+            "(description not_contains (not told) and status ne new)",
+        ),
+        ("leads", {"filters": {"exclude_keywords": PLANTED, "limit": "2"}, "format": "zip"}, None),
+    ],
+)
+def test_free_text_when_looked_at_then_its_values_are_told_nowhere(
+    engine: Engine, dataset: str, asked: dict[str, Any], told: str | None
+) -> None:
+    usual: dict[str, Any] = {"format": "xlsx", "filters": {"limit": "2"}, "destination": "local"}
+    job = run_export(engine, file_request(engine, ExportRequest(dataset, ADMIN, **(usual | asked))))
+    destination = engine.destination("local")
+    manifest = read_manifest(destination, job)
+    [part] = manifest.get("datasets", [manifest])
+    assert part["conditions"] == ([told] if told else [])
+    assert part["filters"] == ({} if told else {"exclude_keywords": "(not told)"})
+    texts = [json.dumps(manifest), everything_written(engine, "audit_log")]
+    for file in job.files:
+        with zipfile.ZipFile(io.BytesIO(b"".join(destination.read(file.key)))) as archive:
+            texts += [archive.read(name).decode(errors="replace") for name in archive.namelist()]
     assert not any(PLANTED in text for text in texts)
 
 
