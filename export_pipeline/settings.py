@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 #: The least that a key of keyed hashes is made of.
 _KEY_CHARACTERS = 32
@@ -251,6 +252,11 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(item) for item in error.errors(include_input=False))) from None
+    except UnreadableSetting as error:
+        # Its text names the field, its cause holds the value.
+        fields = Settings.model_fields.items()
+        names = [field.alias or name for name, field in fields if f'"{name}"' in str(error)]
+        raise SettingsError(f'{", ".join(names)} is not JSON such as {{"2026": "…"}}; mind the quotes') from None
 
 
 def _keys(value: SecretStr) -> tuple[str, ...]:

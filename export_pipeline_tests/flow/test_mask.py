@@ -91,6 +91,15 @@ def test_key_when_shown_then_not_told() -> None:
     assert mask.described == {"policy": "hash", "reason": "asked for", "key_id": "k1"}
 
 
+@pytest.mark.parametrize("name", ["EXPORT_HASH_KEYS", "EXPORT_ZIP_PASSWORDS"])
+def test_keys_when_no_json_then_one_sentence_without_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, f'{{"k1":"{KEY}"')
+    with pytest.raises(SettingsError) as caught:
+        load_settings(DATABASE_URL="postgresql://x")
+    assert str(caught.value) == f'{name} is not JSON such as {{"2026": "…"}}; mind the quotes'
+    assert caught.value.__suppress_context__ and KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
