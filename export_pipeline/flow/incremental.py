@@ -23,7 +23,7 @@ from export_pipeline.flow.source import Connection, Snapshot, translated_errors
 from export_pipeline.flow.window import Window, moment_of, window_between
 from export_pipeline.flow.write import CountingWriter
 from export_pipeline.model.access import Scope
-from export_pipeline.model.dataset import Cursor, Deletions
+from export_pipeline.model.dataset import Column, Cursor, Deletions
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest
@@ -192,14 +192,20 @@ def _cursor(plan: Plan) -> Cursor:
     return cursor
 
 
+def _key_column(plan: Plan, deletions: Deletions) -> Column | None:
+    """The file's column whose values the deletions name; one that is computed may have its name, and has others."""
+    declared = (column for column in plan.columns if not column.computed)
+    return next((column for column in declared if column.source_name == deletions.column), None)
+
+
 def _untold(plan: Plan, window: Window, deletions: Deletions | None, connection: Connection) -> str:
     """Why no deletions are listed; empty where they are."""
     if deletions is None:
         return "the dataset does not tell of deletions"
     if window.since is None:
         return "this is the first export of its series"
-    told = [column.name for column in plan.columns if column.source_name == deletions.column]
-    if not told or told[0] in plan.selection.masked:
+    key = _key_column(plan, deletions)
+    if key is None or key.name in plan.selection.masked:
         return f"the file has no column {deletions.column}, or has it masked"
     if plan.selection.scope is Scope.OWN and not deletions.owner:
         return "whose the deleted rows were is not known"

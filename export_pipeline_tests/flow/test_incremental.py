@@ -189,10 +189,12 @@ def test_deletions_when_somebody_reaches_only_their_own_then_only_theirs_are_lis
 def test_deletions_when_the_file_has_no_key_or_the_source_no_table_then_that_is_told(
     engine: Engine, world: World
 ) -> None:
-    narrow = replace(ASKED, columns=("title",))
-    export(engine, narrow)
-    job = export(engine, narrow)
-    assert told(engine, job)["deletions"] == {"listed": False, "reason": "the file has no column id"}
+    for columns in (("title",), ("title", "upper(title) as id")):
+        narrow = replace(ASKED, columns=columns)
+        export(engine, narrow)
+        job = export(engine, narrow)
+        reason = "the file has no column id, or has it masked"
+        assert told(engine, job)["deletions"] == {"listed": False, "reason": reason}
     export(engine)
     world.run("DROP TABLE deletions")
     job = export(engine)
