@@ -138,6 +138,7 @@ class Increment:
             cursor.execute(_deleted(deletions, self._plan.selection, window))
             while keys := cursor.fetchmany(_KEYS_AT_ONCE):
                 attempt.check()
+                _witness(attempt, self._plan, deletions, [str(found) for found, _ in keys])
                 lines = (
                     json.dumps({deletions.column: str(found), "deleted_at": at.isoformat()}) + "\n"
                     for found, at in keys
@@ -198,6 +199,15 @@ def _key_column(plan: Plan, deletions: Deletions) -> Column | None:
     return next((column for column in declared if column.source_name == deletions.column), None)
 
 
+def _witness(attempt: Attempt, plan: Plan, deletions: Deletions, keys: list[str]) -> None:
+    """Shows the keys to whoever looks for people in what is delivered: they may name some."""
+    import polars as pl
+
+    column = _key_column(plan, deletions)
+    if attempt.witness is not None and column is not None:
+        attempt.witness(plan.selection.dataset, (column,), pl.DataFrame({column.name: keys}))
+
+
 def _untold(plan: Plan, window: Window, deletions: Deletions | None, connection: Connection) -> str:
     """Why no deletions are listed; empty where they are."""
     if deletions is None:
@@ -210,8 +220,12 @@ def _untold(plan: Plan, window: Window, deletions: Deletions | None, connection:
     if plan.selection.scope is Scope.OWN and not deletions.owner:
         return "whose the deleted rows were is not known"
     with translated_errors():
-        found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (deletions.table,)).fetchone()
-    return "" if found and found[0] else f"the source has no table {deletions.table}"
+        found = connection.execute(
+            "SELECT has_table_privilege(oid, 'SELECT') FROM pg_class WHERE oid = to_regclass(%s)", (deletions.table,)
+        ).fetchone()
+    if found is None:
+        return f"the source has no table {deletions.table}"
+    return "" if found[0] else f"the account of the source may not read the table {deletions.table}"
 
 
 def _deleted(deletions: Deletions, selection: Selection, window: Window) -> sql.Composed:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from export_pipeline.embedded.sample import sample_id
 from export_pipeline.flow import incremental
@@ -20,6 +21,7 @@ from export_pipeline.flow.order import make_order
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.retention import run_retention
+from export_pipeline.flow.subjects import find_subject
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.dataset import Cursor
 from export_pipeline.model.errors import Cancelled, ErrorKind, Rejected
@@ -184,6 +186,18 @@ def test_deletions_when_somebody_reaches_only_their_own_then_only_theirs_are_lis
     assert mine in (text := read(engine, export(engine, own), 1).decode())
     assert theirs not in text
     assert export(engine).files[1].deletions == 2
+
+
+def test_deletions_when_somebody_is_looked_for_then_the_list_holds_them(engine: Engine, world: World) -> None:
+    key = SecretStr("one key of 32 characters or more")
+    engine = replace(engine, settings=engine.settings.model_copy(update={"subject_key": key}))
+    asked = replace(ASKED, columns=("id as lead", "title"))
+    gone = add(world, "gone")
+    first = export(engine, asked)
+    world.run("DELETE FROM leads")
+    second = export(engine, asked)
+    assert gone in read(engine, second, 1).decode()
+    assert {item.job.id for item in find_subject(engine, ADMIN, gone).holdings} == {first.id, second.id}
 
 
 def test_deletions_when_the_file_has_no_key_or_the_source_no_table_then_that_is_told(
