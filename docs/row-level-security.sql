@@ -23,6 +23,7 @@ DECLARE
         'survey_answers', 'contact_id IN (SELECT contact.id FROM contacts AS contact JOIN campaigns AS campaign'
             ' ON campaign.id = contact.campaign_id WHERE campaign.owner_id = ' || person || ')',
         'leads', 'owner_id = ' || person,
+        'deletions', 'owner_id = ' || person,
         'experiments', 'owner_id = ' || person,
         'variants', 'experiment_id IN (SELECT id FROM experiments WHERE owner_id = ' || person || ')',
         'assignments', 'experiment_id IN (SELECT id FROM experiments WHERE owner_id = ' || person || ')',
