@@ -17,6 +17,7 @@ from export_pipeline.flow.order import closed
 from export_pipeline.flow.plan import Order, Plan, fit_plan
 from export_pipeline.flow.policies import plain_columns
 from export_pipeline.flow.request import admit
+from export_pipeline.flow.source import access_settings
 from export_pipeline.ledger.history import Delivery
 from export_pipeline.model.access import Sensitivity
 from export_pipeline.model.dataset import Kind
@@ -134,8 +135,10 @@ def _counted(engine: Engine, plan: Plan) -> int | None:
     query = sql.SQL("SELECT count(*) FROM (SELECT 1 {} {}) AS counted").format(plan.selection.rows(), limit)
     try:
         # A connection of its own: what is stopped takes its transaction with it.
-        with engine.source.connect() as connection:
-            connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_COUNTING_MILLISECONDS)))
+        with engine.source.connect() as connection, connection.transaction():
+            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_COUNTING_MILLISECONDS)))
+            for setting in access_settings(plan.selection.scope, plan.selection.owner_id, engine.source.own_role):
+                connection.execute(setting)
             found = connection.execute(query).fetchone()
     except Broken as error:
         if isinstance(error.__cause__, psycopg.errors.QueryCanceled):

@@ -16,7 +16,7 @@ from psycopg import sql
 from export_pipeline.flow.authorize import authorize_role, identify
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.query import WHERE, Selection, select
-from export_pipeline.flow.source import Connection
+from export_pipeline.flow.source import Connection, access_settings
 from export_pipeline.model.access import Principal, Scope
 from export_pipeline.model.dataset import Dataset, Kind
 
@@ -66,21 +66,22 @@ def dataset_stats(engine: Engine, email: str, dataset: str | None = None) -> lis
         authorize_role(principal, chosen[0])
     allowed = [item for item in chosen if principal.role in item.access]
     with engine.source.connect() as connection:
-        # No transaction: a question that is stopped takes nothing else with it.
+        # No transaction of all: a question that is stopped takes nothing else with it.
         for setting in (f"statement_timeout = {_QUESTION_MILLISECONDS}", "timezone = 'UTC'", "jit = off"):
             connection.execute(f"SET {setting}".encode())
-        questions = [_Questions(connection, item, principal) for item in allowed]
+        questions = [_Questions(connection, item, principal, engine.source.own_role) for item in allowed]
         return [item.stats() if dataset else item.stats_if_any() for item in questions]
 
 
 class _Questions:
     """What is asked about one dataset's rows, each question within its time."""
 
-    def __init__(self, connection: Connection, dataset: Dataset, principal: Principal) -> None:
+    def __init__(self, connection: Connection, dataset: Dataset, principal: Principal, own_role: str | None) -> None:
         self._connection = connection
         self._dataset = dataset
         self._scope = dataset.access[principal.role]
         self._principal = principal
+        self._own_role = own_role
         # An aggregate's dates are those of its own rows: what its filter looks at is inside.
         self._aggregates = WHERE in dataset.source
         self._date = _date_of(dataset) if self._aggregates else dataset.date_column
@@ -192,7 +193,10 @@ class _Questions:
     def _ask(self, query: sql.Composed) -> list[Any] | None:
         """The rows of the answer, or None where it takes too long."""
         try:
-            return self._connection.execute(query).fetchall()
+            with self._connection.transaction():
+                for setting in access_settings(self._scope, self._principal.id, self._own_role):
+                    self._connection.execute(setting)
+                return self._connection.execute(query).fetchall()
         except psycopg.errors.QueryCanceled:
             return None
 

@@ -12,10 +12,16 @@ from pydantic import SecretStr
 
 from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.estimate import estimate_export
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.publish import read_manifest
+from export_pipeline.flow.request import file_request
 from export_pipeline.flow.source import Source
+from export_pipeline.flow.stats import dataset_stats
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.access import Scope
 from export_pipeline.model.errors import Broken, NotFound
+from export_pipeline.model.job import ExportRequest
 from export_pipeline.services import open_services
 from export_pipeline.settings import load_settings
 from export_pipeline_tests.conftest import fresh_database
@@ -67,6 +73,11 @@ def source_of(url: str, role: str, own_role: str | None = None) -> Source:
     return Source(SecretStr(address), snapshot_seconds=60, own_role=own_role)
 
 
+def delivering(engine: Engine, folder: Path) -> Engine:
+    """The engine, with a folder to deliver to."""
+    return replace(engine, settings=engine.settings.model_copy(update={"export_directory": folder}), _connected={})
+
+
 @pytest.mark.parametrize("name", OWNED)
 def test_rows_when_the_owner_asks_then_the_same_with_row_level_security(accounts: Accounts, name: str) -> None:
     asked = request_for(name, MANAGER)
@@ -111,3 +122,37 @@ def test_table_when_nobody_is_named_then_the_restricted_role_sees_no_row(account
     with accounts.restricted.source.connect() as connection:
         for table in ("campaigns", "contacts", "calls", "survey_answers", "leads", "experiments", "metrics"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+def test_deletions_when_read_in_the_restricted_role_then_ones_own_or_why_not(
+    accounts: Accounts, tmp_path: Path
+) -> None:
+    engine = delivering(accounts.reader, tmp_path)
+    asked = ExportRequest("leads", MANAGER, destination="local", since="last")
+    exported = [run_export(engine, file_request(engine, asked))]
+    with psycopg.connect(engine.settings.source.get_secret_value(), autocommit=True) as connection:
+        added = "INSERT INTO leads (owner_id, source_id, title) SELECT owner_id, source_id, 'gone' FROM leads LIMIT 12"
+        connection.execute(added)
+        gone = connection.execute("DELETE FROM leads WHERE title = 'gone' RETURNING owner_id").fetchall()
+        exported.append(run_export(engine, file_request(engine, asked)))
+        connection.execute("REVOKE SELECT ON deletions FROM export_own")
+        exported.append(run_export(engine, file_request(engine, asked)))
+        connection.execute("GRANT SELECT ON deletions TO export_own")
+    first, second, third = (read_manifest(engine.destination("local"), job)["increment"] for job in exported)
+    own = sum(str(owner) == exported[0].requester_id for (owner,) in gone)
+    assert 0 < own < len(gone) and not first["deletions"]["listed"]
+    assert second["deletions"]["keys"] == own
+    assert third["deletions"]["reason"] == "the account of the source may not read the table deletions"
+
+
+def test_stats_and_estimate_when_read_in_the_restricted_role_then_of_what_an_export_would_have(
+    accounts: Accounts, tmp_path: Path
+) -> None:
+    asked = request_for("contacts", MANAGER, destination="local")
+    for engine in (accounts.owner, accounts.reader, accounts.restricted):
+        assert [item.rows for item in dataset_stats(engine, MANAGER, "contacts")] == [3]
+        assert estimate_export(delivering(engine, tmp_path), asked).rows == 3
+    for engine, rows in ((accounts.reader, 9), (accounts.restricted, None)):
+        assert {item.dataset: item.rows for item in dataset_stats(engine, ADMIN)}["contacts"] == rows
+    with pytest.raises(Broken, match="need BYPASSRLS"):
+        dataset_stats(accounts.restricted, ADMIN, "contacts")
