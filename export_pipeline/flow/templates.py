@@ -12,6 +12,7 @@ from typing import Any
 from export_pipeline.flow.authorize import identify
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.request import admit, file_request
+from export_pipeline.flow.template_values import as_told
 from export_pipeline.model.access import Principal, Role
 from export_pipeline.model.errors import Forbidden, NotFound, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest
@@ -34,14 +35,16 @@ def create_template(
 
 
 def list_templates(engine: Engine, email: str) -> list[Template]:
-    """The templates that the person may see, by name. Raises Forbidden."""
-    return engine.templates.visible(identify(engine, email))
+    """The templates that the person may see, by name, with the values that they may see. Raises Forbidden."""
+    principal = identify(engine, email)
+    return [as_told(engine, principal, template) for template in engine.templates.visible(principal)]
 
 
 def show_template(engine: Engine, email: str, name: str) -> Template:
-    """The template of that name, or of that owner and name (`owner@example.com/name`). Raises NotFound, Forbidden, and
-    Rejected where several people share one of that name."""
-    return _find(engine, identify(engine, email), name)
+    """The template of that name, or of that owner and name (`owner@example.com/name`), with the values that the person
+    may see. Raises NotFound, Forbidden, and Rejected where several people share one of that name."""
+    principal = identify(engine, email)
+    return as_told(engine, principal, _find(engine, principal, name))
 
 
 def edit_template(

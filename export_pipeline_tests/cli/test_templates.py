@@ -239,6 +239,26 @@ def test_template_when_changed_then_audited_without_the_values_of_its_filters(
     assert NAMED not in str(entries)
 
 
+def test_template_when_it_looks_for_what_others_may_not_see_then_its_values_are_not_told_to_them(
+    command: Command,
+) -> None:
+    where = ("--where", "phone eq '+15550100123' or description contains Zoe", "--where", "price gt 10")
+    command(ADMIN, "create", "leads", *LEADS, "--filter", "keywords=Zoe", "--filter", "limit=5", *where, "--share", "everyone")
+    command(ADMIN, "create", "audit", "audit_log", "--filter", f"user={MANAGER}", "--share", "everyone")
+    whole = command(ADMIN, "show", "leads")["conditions"]
+    assert "+15550100123" in whole[0] and command(MANAGER, "show", "leads")["conditions"] == whole
+    hidden = "(phone eq (not told) or description contains (not told))"
+    shown = command(ANALYST, "show", "leads")
+    assert shown["conditions"] == [hidden, "price gt 10"]
+    assert shown["filters"] == {"status": "new", "keywords": "(not told)", "limit": "5"}
+    listed = {item["name"]: item for item in command(OPERATOR, "list")["templates"]}
+    assert listed["leads"]["conditions"] == [hidden, "price gt (not told)"]
+    assert listed["audit"]["filters"] == {"user": "(not told)"}
+    with pytest.raises(Forbidden, match="neither filtered nor ordered by phone"):
+        command(ANALYST, "run", "leads", "--no-wait")
+    assert command(MANAGER, "run", "leads", "--no-wait")["conditions"] == whole
+
+
 def test_reason_when_given_with_a_template_then_no_run_has_it(command: Command, settings: Settings) -> None:
     made = command(MANAGER, "create", "leads", *LEADS, "--reason", "TICKET-1", "--share", "everyone")
     command(MANAGER, "edit", "leads", "--reason", "TICKET-2", "--sort", "price")
