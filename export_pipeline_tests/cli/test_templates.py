@@ -243,7 +243,8 @@ def test_template_when_it_looks_for_what_others_may_not_see_then_its_values_are_
     command: Command,
 ) -> None:
     where = ("--where", "phone eq '+15550100123' or description contains Zoe", "--where", "price gt 10")
-    command(ADMIN, "create", "leads", *LEADS, "--filter", "keywords=Zoe", "--filter", "limit=5", *where, "--share", "everyone")
+    filters = ("--filter", "keywords=Zoe", "--filter", "limit=5")
+    command(ADMIN, "create", "leads", *LEADS, *filters, *where, "--share", "everyone")
     command(ADMIN, "create", "audit", "audit_log", "--filter", f"user={MANAGER}", "--share", "everyone")
     whole = command(ADMIN, "show", "leads")["conditions"]
     assert "+15550100123" in whole[0] and command(MANAGER, "show", "leads")["conditions"] == whole

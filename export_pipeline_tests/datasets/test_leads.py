@@ -132,6 +132,6 @@ def test_analytics_when_computed_another_way_then_equal(
 def test_list_when_malformed_then_told_how_to_write_it(sample_engine: Engine) -> None:
     for text in ("", "a,,b", 'a,"b', ",", "a\nb"):
         with pytest.raises(Rejected, match="is not a list of values"):
-            read(sample_engine, "leads", {"keywords": text})
+            read(sample_engine, "leads", {"sources": text})
     with pytest.raises(Rejected, match="can have 1,000"):
-        read(sample_engine, "leads", {"keywords": ",".join(map(str, range(1001)))})
+        read(sample_engine, "leads", {"sources": ",".join(map(str, range(1001)))})
