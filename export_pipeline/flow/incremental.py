@@ -215,17 +215,18 @@ def _untold(plan: Plan, window: Window, deletions: Deletions | None, connection:
     if window.since is None:
         return "this is the first export of its series"
     key = _key_column(plan, deletions)
-    if key is None or key.name in plan.selection.masked:
-        return f"the file has no column {deletions.column}, or has it masked"
+    if key is None:
+        return f"the file has no column {deletions.column}"
+    if key.name in plan.selection.masked:
+        return f"the column {deletions.column} is masked"
     if plan.selection.scope is Scope.OWN and not deletions.owner:
         return "whose the deleted rows were is not known"
     with translated_errors():
         found = connection.execute(
             "SELECT has_table_privilege(oid, 'SELECT') FROM pg_class WHERE oid = to_regclass(%s)", (deletions.table,)
         ).fetchone()
-    if found is None:
-        return f"the source has no table {deletions.table}"
-    return "" if found[0] else f"the account of the source may not read the table {deletions.table}"
+    why = "the source has no table" if found is None else "the account of the source may not read the table"
+    return "" if found == (True,) else f"{why} {deletions.table}"
 
 
 def _deleted(deletions: Deletions, selection: Selection, window: Window) -> sql.Composed:

@@ -207,7 +207,7 @@ def test_deletions_when_the_file_has_no_key_or_the_source_no_table_then_that_is_
         narrow = replace(ASKED, columns=columns)
         export(engine, narrow)
         job = export(engine, narrow)
-        reason = "the file has no column id, or has it masked"
+        reason = "the file has no column id"
         assert told(engine, job)["deletions"] == {"listed": False, "reason": reason}
     export(engine)
     world.run("DROP TABLE deletions")
