@@ -221,15 +221,15 @@ def _typed(connection: Connection, plan: Plan) -> Plan:
         return column if found is None else replace(found, name=column.name, of=column.of)
 
     dataset = replace(selection.dataset, columns=tuple(map(known, selection.dataset.columns)))
-    masks = [remasked(mask, known(mask.column)) for mask in selection.masks]
-    delivered = {mask.column.name: mask.delivered for mask in masks if mask is not None}
+    masks = tuple(remasked(mask, known(mask.column)) for mask in selection.masks)
+    delivered = {mask.column.name: mask.delivered for mask in masks}
     return replace(
         plan,
         selection=replace(
             selection,
             dataset=dataset,
             columns=tuple(delivered.get(column.name) or known(column) for column in selection.columns),
-            masks=tuple(mask for mask in masks if mask is not None),
+            masks=masks,
         ),
     )
 

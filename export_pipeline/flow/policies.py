@@ -125,13 +125,11 @@ def refuse_look(role: Role, scope: Scope, request: ExportRequest, what: str, sen
         raise Rejected(f"{what} without contact info: what it looks at is {sensitivity}")
 
 
-def remasked(mask: Mask, column: Column) -> Mask | None:
-    """The mask of a column whose type was found only now; None where nobody can have written free text into it. Raises
-    Rejected where what was asked for does not fit the type."""
+def remasked(mask: Mask, column: Column) -> Mask:
+    """The mask of a column whose type was found only now. Raises Rejected where what was asked for does not fit the
+    type."""
     if _fits(column, mask.policy):
         return replace(mask, column=column)
-    if mask.policy is Policy.REDACT:
-        return None
     raise Rejected(f"{column.name} turned out to be {column.type}, which has no {mask.policy}; declare its type")
 
 

@@ -71,6 +71,28 @@ def redact_json(documents: pl.Series) -> pl.Series:
     return _changed(documents, rf"{_AT}|{_DIGITS}", _redacted_documents)
 
 
+def redact_numbers(numbers: pl.Series) -> pl.Series:
+    """The numbers, with null for those that would be blanked out as text. Of a float with more digits than it holds
+    exactly, nobody can tell: it goes, too, unless it is longer than any card's."""
+    import polars as pl
+
+    value = pl.col(numbers.name)
+    text = value.cast(pl.String)
+    vague = pl.lit(False)
+    if numbers.dtype.is_float():
+        size = value.abs()
+        vague = (size >= 2.0**53) & (size < 10.0**_LONGEST_CARD)
+        text = (
+            pl.when((size < 2.0**53) & (value == value.round()))
+            .then(value.cast(pl.Int64, strict=False))
+            .cast(pl.String)
+        )
+    frame = numbers.to_frame().with_columns(text=text.str.strip_prefix("-").str.replace(_WHOLE, "${1}"), vague=vague)
+    told = redact(frame["text"])
+    hidden = (told != frame["text"]).fill_null(False) | frame["vague"].fill_null(False)
+    return frame.select(pl.when(~hidden).then(value)).to_series() if hidden.any() else numbers
+
+
 def _changed(texts: pl.Series, pattern: str, change: object) -> pl.Series:
     """The texts, with those that have the pattern in them changed."""
     import polars as pl

@@ -79,7 +79,8 @@ class Column:
     from; `computed` tells the two apart. A computed column is as sensitive as the most sensitive of them.
 
     `mask` is what becomes of it for roles that may see it masked only; None: what is usual for its type. `free_text`
-    tells that people write into it (a text, or the values of JSON), so that it may hold anybody's address.
+    tells that people write into it (a text, or the values of JSON), so that it may hold anybody's address. `spread`
+    tells that a request made the column out of a property of JSON: then what people wrote may be a number as well.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Column:
     number_format: str = ""
     mask: Policy | None = None
     free_text: bool = False
+    spread: bool = False
     of: tuple[str, ...] = ()
     computed: bool = False
 
@@ -233,7 +235,7 @@ class Dataset:
         if self.cursor is not None and "{where}" in self.source:
             raise ValueError(f"{self.name} aggregates: a row of it is put together from many, and none of them is new")
         for column in self.columns:
-            if column.free_text and column.type.kind not in (Kind.TEXT, Kind.JSON):
+            if column.free_text and not column.spread and column.type.kind not in (Kind.TEXT, Kind.JSON):
                 raise ValueError(f"{self.name} declares {column.name} as free text, and it is {column.type}")
         for name in (*self.subjects, *([self.status] if self.status else [])):
             if name not in names:

@@ -169,11 +169,13 @@ def test_masks_when_asked_for_then_types_follow_in_every_format(world: Engine) -
         (
             {"price": "mask"},
             Rejected,
-            r"price is decimal\(12,2\), which has no mask; it can have: truncate, hash, drop",
+            r"price is decimal\(12,2\), which has no mask; it can have: redact, truncate, hash, drop",
         ),
         ({"title": "truncate:0"}, Rejected, "title=truncate:0 does not say how many"),
         ({"title": "mask:3"}, Rejected, "mask takes nothing after it"),
         ({"phone": "hash:k9"}, Rejected, "phone=hash:k9: there is no key of that id; there are: k2, k1"),
+        ({"title": "mask"}, Forbidden, "mask would tell more; it can be: redact, truncate, drop"),
+        ({"title": "hash"}, Forbidden, "hash would tell more; it can be: redact, truncate, drop"),
         ({"phone": "truncate"}, Forbidden, "truncate would tell more; it can be: mask, hash, drop"),
     ],
 )
