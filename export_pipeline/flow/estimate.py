@@ -14,7 +14,7 @@ from psycopg import sql
 
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import closed
-from export_pipeline.flow.plan import Order, Plan, fit_plan
+from export_pipeline.flow.plan import Order, Plan, fit_plan, told_by_the_source
 from export_pipeline.flow.request import admit
 from export_pipeline.ledger.history import Delivery
 from export_pipeline.model.access import Sensitivity
@@ -128,12 +128,13 @@ def estimate_order(engine: Engine, order: Order, *, counting: bool) -> Estimate:
 
 
 def _counted(engine: Engine, plan: Plan) -> int | None:
-    """How many rows there are, or None where counting them takes too long."""
+    """How many rows there are, or None where counting them takes too long. Raises Rejected where a value is not of the
+    type that it was asked as."""
     limit = sql.SQL("") if plan.selection.limit is None else sql.SQL("LIMIT {}").format(plan.selection.limit)
     query = sql.SQL("SELECT count(*) FROM (SELECT 1 {} {}) AS counted").format(plan.selection.rows(), limit)
     try:
         # A connection of its own: what is stopped takes its transaction with it.
-        with engine.source.connect() as connection:
+        with engine.source.connect() as connection, told_by_the_source(plan):
             connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_COUNTING_MILLISECONDS)))
             found = connection.execute(query).fetchone()
     except Broken as error:

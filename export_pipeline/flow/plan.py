@@ -145,7 +145,7 @@ def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None
 def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
     """Holds a plan against the source. Raises Rejected (too many rows, a value that is not of the type that it was
     asked as), Broken (the dataset does not fit it)."""
-    with _told_by_the_source(plan):
+    with told_by_the_source(plan):
         connection = snapshot.connection
         for setting in access_settings(plan.selection.scope, plan.selection.owner_id, snapshot.own_role):
             connection.execute(setting)
@@ -188,8 +188,8 @@ def _described(name: str, field: Any) -> str:
 
 
 @contextmanager
-def _told_by_the_source(plan: Plan) -> Iterator[None]:
-    """What the source refuses because of what was asked for, as Rejected; else its errors as ours."""
+def told_by_the_source(plan: Plan) -> Iterator[None]:
+    """What the source refuses because of what the plan asks for, as Rejected; else its errors as ours."""
     with translated_errors():
         try:
             yield
