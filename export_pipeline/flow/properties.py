@@ -111,12 +111,13 @@ def spread_out(dataset: Dataset, properties: Sequence[Property]) -> Dataset:
 
 
 def refuse_withheld(dataset: Dataset, keys: Sequence[str]) -> None:
-    """Raises Rejected where the keys lead to what the dataset withholds."""
+    """Raises Rejected where the keys lead to what the dataset withholds, or, at any depth, to what is called so."""
     withheld = dataset.spread.withheld if dataset.spread else ()
-    if keys[0].casefold() in withheld:
-        raise Rejected(
-            f"{dataset.name}: the property {keys[0]} is personal and leaves in no form; so do {', '.join(withheld)}"
-        )
+    for key in keys:
+        if key.casefold() in withheld:
+            raise Rejected(
+                f"{dataset.name}: the property {key} is personal and leaves in no form; so do {', '.join(withheld)}"
+            )
 
 
 def property_at(whole: str, keys: Sequence[str], arrow: str) -> sql.Composed:

@@ -147,7 +147,8 @@ class Subject(StrEnum):
 @dataclass(frozen=True)
 class Spread:
     """A JSON column whose properties can be asked for as columns of their own, by the filter `properties`. `sql` yields
-    the whole JSON as jsonb; what is in `withheld` leaves in no column and is looked at by nobody."""
+    the whole JSON as jsonb; what is in `withheld` (in lower case), in any letter case and at any depth, leaves in no
+    column and is looked at by nobody; out of the whole the column's own expression takes it."""
 
     column: str
     sql: str

@@ -137,8 +137,8 @@ def test_type_when_values_are_not_of_the_declared_one_then_refused_without_the_v
         ("mobile", "integer"),
         ("mobile:decimal(20,0)", "decimal(20,0)"),
         ("mobile:float", "float"),
-        ("who.phone:integer", "integer"),
-        ("who.phone", "text"),
+        ("who.mobile:integer", "integer"),
+        ("who.mobile", "text"),
         ("b", "boolean"),
     ],
 )
@@ -146,7 +146,7 @@ def test_type_when_values_are_not_of_the_declared_one_then_refused_without_the_v
 def test_property_when_the_column_is_redacted_then_it_is_whatever_its_type(
     sample_engine: Engine, item: str, kind: str, role: Role
 ) -> None:
-    engine = events(sample_engine, ({"mobile": 15550100123, "who": {"phone": "+15550100123"}, "b": True},))
+    engine = events(sample_engine, ({"mobile": 15550100123, "who": {"mobile": "+15550100123"}, "b": True},))
     frame, columns = read(engine, item, role=role, contact_info=role is not Role.ADMIN)
     column = next(reversed(columns.values()))
     assert str(column.type) == kind and "blanked out" in column.description
@@ -175,6 +175,9 @@ def test_type_when_declared_then_the_rows_can_be_filtered_and_ordered_by_it(samp
         ("", "names no property"),
         ("email", "events: the property email is personal and leaves in no form; so do .ip, ip, email"),
         ("plan,Email.x", "the property Email is personal"),
+        ("who.Name", "the property Name is personal"),
+        ("0.name", "the property name is personal"),
+        ("$set.plan", "the property .set is personal"),
         ("$ip", "the property .ip is personal"),
         ("event", "the property event would be the column 'event', which there is already"),
         ("properties", "would be the column 'properties'"),
@@ -204,6 +207,17 @@ def test_properties_when_a_condition_looks_at_what_is_withheld_then_refused(samp
     # Nor does the text of the whole tell of it.
     frame, _ = read(events(sample_engine), "s", conditions=("properties contains jane",))
     assert frame.height == 0
+
+
+def test_properties_when_whole_then_without_what_is_withheld_in_any_letter_case(sample_engine: Engine) -> None:
+    secrets = {"Name": "Zoe", "EMAIL": "x", "$Set": {"name": "Zoe"}, "$set_once": 1, "name": "Zoe", "$IP": "::1"}
+    engine = events(sample_engine, (secrets | {"plan": "pro"}, {"plan": "pro"}, [{"name": "Zoe"}], 5))  # type: ignore[arg-type]
+    admin = Principal(sample_id("user", ADMIN), ADMIN, "admin", Role.ADMIN)
+    plan, _ = authorize_plan(engine, admin, make_plan(engine, ExportRequest("events", ADMIN, format="parquet")))
+    with open_source(engine, [plan], Attempt("read", 1)) as opened, opened.read(opened.plans[0]) as rows:
+        found = pl.concat(rows.batches)["properties"].to_list()
+    assert found == ['{"plan": "pro"}', '{"plan": "pro"}', None, None]
+    assert read(engine, "plan", conditions=("properties contains Zoe",))[0].is_empty()
 
 
 def test_properties_when_names_are_hostile_then_just_names_or_refused(sample_engine: Engine) -> None:
