@@ -35,6 +35,14 @@ FILTERS = (
         _SAYS,
         "Only leads with any of these texts in their title or description, in any letter case.",
         many=True,
+        free_text=True,
     ),
-    Filter("exclude_keywords", TEXT, f"NOT {_SAYS}", "Only leads with none of these texts there.", many=True),
+    Filter(
+        "exclude_keywords",
+        TEXT,
+        f"NOT {_SAYS}",
+        "Only leads with none of these texts there.",
+        many=True,
+        free_text=True,
+    ),
 )

@@ -101,9 +101,16 @@ class Estimate:
 
 
 def estimate_export(engine: Engine, request: ExportRequest) -> Estimate:
-    """What a request comes to; rows are counted where that is quick. Raises Rejected, Forbidden or NotFound as filing
-    it would, though not for too many rows."""
-    return estimate_order(engine, closed(admit(engine, request).order), counting=True)
+    """What a request comes to; rows are counted where that is quick; audited. Raises Rejected, Forbidden or NotFound as
+    filing it would, though not for too many rows."""
+    admitted = admit(engine, request)
+    found = estimate_order(engine, closed(admitted.order), counting=True)
+    detail = {"rows": [part.rows for part in found.parts], "filters": sorted(request.filters)}
+    detail |= {"conditions": len(request.conditions)}
+    engine.audit.estimate(
+        actor=admitted.principal.email, dataset=request.dataset, reason=admitted.reason, detail=detail
+    )
+    return found
 
 
 def estimate_order(engine: Engine, order: Order, *, counting: bool) -> Estimate:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from export_pipeline.flow.mask import derive_key
+from export_pipeline.flow.probes import refuse_probes
 from export_pipeline.flow.query import Selection
 from export_pipeline.model.access import SIGHTS, Policy, Role, Scope, Sensitivity, Sight
 from export_pipeline.model.dataset import Column, Dataset
@@ -110,6 +111,7 @@ def refuse_filters(role: Role, scope: Scope, selection: Selection, request: Expo
     for column in selection.looked_at:
         told = f"{name} may be neither filtered nor ordered by {column.name}"
         refuse_look(role, scope, request, told, column.sensitivity)
+    refuse_probes(role, scope, selection, request)
     if not request.contact_info and selection.named:
         named = ", ".join(column.name for column in selection.columns if column.sensitivity in _CONTACT)
         if named:

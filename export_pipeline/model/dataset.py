@@ -108,7 +108,8 @@ class Filter:
 
     With `many` it takes a list, and `{values}` stands for the values with commas between them, as in
     `campaign.id IN ({values})`. `sensitivity` is that of what the filter looks at: whoever may not see it may not
-    filter by it, and values that are personal are not told in manifests.
+    filter by it, and values that are personal are not told in manifests. `free_text` tells that it searches what people
+    wrote.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Filter:
     required: bool = False
     many: bool = False
     sensitivity: Sensitivity = Sensitivity.INTERNAL
+    free_text: bool = False
 
 
 @dataclass(frozen=True)

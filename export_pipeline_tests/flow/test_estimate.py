@@ -13,6 +13,7 @@ from export_pipeline.flow.estimate import Basis, Estimate, estimate_export, esti
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.order import closed
 from export_pipeline.flow.request import admit, file_request
+from export_pipeline.ledger.audit import Action
 from export_pipeline.model.errors import Broken, Forbidden, Rejected
 from export_pipeline.model.job import ExportRequest
 from export_pipeline_tests.datasets.reading import ADMIN, MANAGER
@@ -35,6 +36,8 @@ def test_estimate_when_nothing_was_exported_then_counted_rows_and_guesses(engine
     found = estimate_export(engine, asked())
     job = run_export(engine, file_request(engine, asked()))
     assert (found.rows, found.parts[0].rows_basis) == (job.rows, Basis.COUNTED)
+    [event] = [item.event for item in engine.audit.latest() if item.event.action is Action.ESTIMATE]
+    assert (event.actor, event.dataset, event.detail["rows"]) == (ADMIN, "campaign_results", [job.rows])
     assert {item.bytes_basis for item in found.parts[0].formats} == {Basis.GUESSED}
     assert job.bytes is not None and 0.2 < found.bytes / job.bytes < 5
     formats = [item.format for item in found.parts[0].formats]
