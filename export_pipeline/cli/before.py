@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from export_pipeline.cli.exports import as_option, json_option
-from export_pipeline.cli.output import console, human_bytes, messages, print_json, print_rows
+from export_pipeline.cli.output import console, human_bytes, messages, print_json, print_records, print_rows
 from export_pipeline.cli.request_options import fields_of, request_options
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.estimate import Basis, Estimate, PartEstimate, estimate_export
@@ -45,7 +45,7 @@ def preview_command(dataset: str, rows: int, email: str, as_json: bool, **asked:
             click.echo(part.text.removeprefix("\ufeff"), nl=not part.text.endswith("\n"))
         else:
             headers = tuple(column.name for column in part.columns)
-            print_rows(headers, ([_short(value) for value in row] for row in part.rows))
+            print_records(headers, ([_short(value) for value in row] for row in part.rows))
         if part.left_out:
             left = ", ".join(column.name for column in part.left_out)
             messages.print(f"left out, as not for your role: {left}", markup=False)

@@ -7,6 +7,7 @@ from export_pipeline.cli.output import console, print_json, print_rows
 from export_pipeline.flow.catalogue import entry_of, functions
 from export_pipeline.model.access import Role
 from export_pipeline.model.dataset import Dataset
+from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import Format
 from export_pipeline.model.package import Package
 from export_pipeline.services import load_datasets, load_formats, load_packages
@@ -17,10 +18,12 @@ from export_pipeline.settings import Settings, load_settings
 @click.argument("name", required=False)
 @json_option
 def datasets(name: str | None, as_json: bool) -> None:
-    """List the datasets and packages, or show one dataset: its columns, its filters, and who may have it."""
+    """List the datasets and packages, or show one: a dataset's columns, its filters, and who may have it."""
     found = load_datasets(_settings())
     chosen = found if name is None else {name: found[name]} if name in found else {}
-    packages = [] if name else list(load_packages().values())
+    packages = [item for item in load_packages().values() if name in (None, item.name)]
+    if not chosen and not packages:
+        raise Rejected(f"there is no dataset {name!r}; there are: {', '.join(found)}")
     if as_json:
         print_json(
             {
@@ -33,12 +36,10 @@ def datasets(name: str | None, as_json: bool) -> None:
             }
         )
         return
-    if not chosen:
-        raise click.UsageError(f"there is no dataset {name!r}; there are: {', '.join(found)}")
-    if name is None:
+    if name is None or not chosen:
         print_rows(
             ("dataset", "title", "columns", "who"),
-            ((item.name, item.title, len(item.columns), _access(item)) for item in found.values()),
+            ((item.name, item.title, len(item.columns), _access(item)) for item in chosen.values()),
         )
         console.print()
         print_rows(
@@ -70,7 +71,7 @@ def formats(name: str | None, as_json: bool) -> None:
     """List the formats, or show one: its options, and what they default to."""
     found = load_formats()
     if name is not None and name not in found:
-        raise click.UsageError(f"there is no format {name!r}; there are: {', '.join(found)}")
+        raise Rejected(f"there is no format {name!r}; there are: {', '.join(found)}")
     chosen = list(found.values()) if name is None else [found[name]]
     if as_json:
         print_json({"formats": [_format_document(form) for form in chosen]})

@@ -71,8 +71,7 @@ def _run() -> int:
         messages.print("stopped")
         return 130
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _report_usage(error)
     except (SettingsError, RegistryError) as error:
         return _report(Rejected(str(error)) if isinstance(error, SettingsError) else Broken(str(error)))
     except ExportError as error:
@@ -98,6 +97,13 @@ def _report(error: ExportError) -> int:
     else:
         messages.print(f"[red]{error.kind.value}[/red]: ", end="")
         messages.print(str(error), markup=False)
+    return error.exit_code
+
+
+def _report_usage(error: click.ClickException) -> int:
+    if "--json" in sys.argv:
+        return _report(Rejected(error.format_message()))
+    error.show()
     return error.exit_code
 
 

@@ -1,6 +1,8 @@
 """How the command line shows things: one JSON object with `--json`, else tables and sentences for people."""
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,12 +11,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from export_pipeline.flow.manage import Link
 from export_pipeline.model.errors import ExportError
 from export_pipeline.model.job import ExportJob, Status
 
-console = Console(highlight=False)
+# What goes into a file or another program is not cut to the width of a terminal.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1_000)
 messages = Console(stderr=True, highlight=False)
 
 
@@ -93,11 +97,27 @@ def print_job(job: ExportJob, link: Link | None = None) -> None:
 
 
 def print_rows(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for people."""
-    table = Table(*headers, box=None, pad_edge=False, header_style="bold")
+    """A table for people. What is in its first column, often an id, is never cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, header in enumerate(headers):
+        table.add_column(header, no_wrap=place == 0, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console.print(table)
+
+
+def print_records(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows of many columns for people: a table where it fits, else one value below the other."""
+    shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, (header, *(row[place] for row in shown)))) for place, header in enumerate(headers)]
+    if sum(widths) + 2 * len(widths) <= console.width:
+        print_rows(headers, shown)
+        return
+    width = max(map(len, headers), default=0)
+    for number, row in enumerate(shown, 1):
+        console.print(f"[bold]row {number}[/bold]")
+        for header, cell in zip(headers, row, strict=True):
+            console.print(f"  {header:<{width}}  {cell}", markup=False)
 
 
 def progress_bar() -> Progress:

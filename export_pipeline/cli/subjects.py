@@ -47,7 +47,7 @@ def _show(report: SubjectReport, as_json: bool) -> None:
         print_json(_document(report))
     else:
         _print(report)
-    if report.errors:
+    if report.errors or report.without_index or report.running:
         raise SystemExit(5)
 
 
@@ -92,7 +92,7 @@ def _print(report: SubjectReport) -> None:
         ),
     )
     click.echo(
-        f"{len(report.holdings)} of {report.searched:,} live exports hold the person; {len(report.expired)} expired"
+        f"{len(report.holdings)} of {report.searched:,} exports searched hold the person; {len(report.expired)} expired"
     )
     for told, ids in (
         ("could not be searched, as they have no index that a key of ours opens", report.without_index),

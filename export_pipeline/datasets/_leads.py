@@ -20,7 +20,14 @@ _SAYS = """EXISTS (
 _PRICE = decimal(12, 2)
 
 FILTERS = (
-    Filter("status", TEXT, "lead.status IN ({values})", "Only leads with one of these states.", many=True),
+    Filter(
+        "status",
+        TEXT,
+        "lead.status IN ({values})",
+        "Only leads with one of these states: new, contacted, qualified, converted, rejected.",
+        many=True,
+        choices=("new", "contacted", "qualified", "converted", "rejected"),
+    ),
     Filter("location_ids", UUID, "lead.location_id IN ({values})", "Only leads in these places, by id.", many=True),
     Filter("location_names", TEXT, "location.name IN ({values})", "Only leads in these places, by name.", many=True),
     Filter("categories", TEXT, "category.name IN ({values})", "Only leads of these categories, by name.", many=True),

@@ -198,9 +198,11 @@ def _untold(plan: Plan, window: Window, deletions: Deletions | None, connection:
         return "the dataset does not tell of deletions"
     if window.since is None:
         return "this is the first export of its series"
-    told = [column.name for column in plan.columns if column.source_name == deletions.column]
-    if not told or told[0] in plan.selection.masked:
-        return f"the file has no column {deletions.column}, or has it masked"
+    keys = [item for item in plan.columns if item.source_name == deletions.column and not item.computed]
+    if not keys:
+        return f"the file has no column {deletions.column}"
+    if keys[0].name in plan.selection.masked:
+        return f"the column {deletions.column} is masked"
     if plan.selection.scope is Scope.OWN and not deletions.owner:
         return "whose the deleted rows were is not known"
     with translated_errors():

@@ -169,9 +169,7 @@ def parse_options(engine: Engine, form: Format, options: Mapping[str, str]) -> O
     try:
         return with_level(form.options.model_validate(dict(options)), engine.settings.compression_level)
     except ValidationError as error:
-        allowed = "; ".join(_described(name, field) for name, field in form.options.model_fields.items())
-        wrong = "; ".join(f"option {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise Rejected(f"{form.name}: {wrong}. Its options: {allowed or 'none'}") from None
+        raise Rejected("; ".join(_wrong_option(form, item) for item in error.errors())) from None
 
 
 def _extent(form: Format, asked: Verify | None) -> Verify:
@@ -183,8 +181,13 @@ def _extent(form: Format, asked: Verify | None) -> Verify:
     return Verify.OFF
 
 
-def _described(name: str, field: Any) -> str:
-    return f"{name} ({field.description})" if field.description else name
+def _wrong_option(form: Format, item: Any) -> str:
+    """One finding of the validation as a sentence: which option, what it was, what it can be."""
+    name = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"{form.name} has no option {name}; it has: {', '.join(form.options.model_fields) or 'none'}"
+    said = item["msg"].removeprefix("Value error, ")
+    return f"{form.name}: option {name}={item['input']!r}: {said}" if name else f"{form.name}: {said}"
 
 
 @contextmanager

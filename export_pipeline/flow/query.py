@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from psycopg import sql
 
@@ -185,6 +186,7 @@ def select(
         if item.required and not filters.get(item.name):
             raise Rejected(f"{dataset.name} needs the filter {item.name} ({item.description.rstrip('.')})")
     values = {name: _parse(declared[name], text) for name, text in filters.items() if name in declared}
+    _refuse_empty_ranges(values)
     span = parse_span(filters, at or datetime.now(UTC))
     predicates = [_predicate(declared[name], value) for name, value in values.items()]
     when = sql.SQL(dataset.date_column or "NULL")
@@ -257,9 +259,20 @@ def _parse(item: Filter, text: str) -> object:
 
 
 def _parse_told(item: Filter, text: str) -> object:
-    if not item.many:
-        return parse_value(item.type, text, item.name)
-    return tuple(parse_value(item.type, value, item.name) for value in parse_list(text, item.name))
+    texts = parse_list(text, item.name) if item.many else [text]
+    for part in texts:
+        if item.choices and part not in item.choices:
+            raise Rejected(f"{item.name}={part!r} is none of: {', '.join(item.choices)}")
+    values = tuple(parse_value(item.type, part, item.name) for part in texts)
+    return values if item.many else values[0]
+
+
+def _refuse_empty_ranges(values: Mapping[str, object]) -> None:
+    """Raises Rejected where a filter `min_…` is above its `max_…`: nothing lies between them."""
+    for name, least in values.items():
+        most = values.get(f"max_{name.removeprefix('min_')}") if name.startswith("min_") else None
+        if isinstance(least, Decimal) and isinstance(most, Decimal) and least > most:
+            raise Rejected(f"{name}={least} is more than max_{name.removeprefix('min_')}={most}: nothing lies between")
 
 
 def _text_of(value: object) -> str:

@@ -46,6 +46,7 @@ class SubjectIndex:
         self._count = 0
         self._file: Any = None
         self._runs: list[tuple[int, int]] = []
+        self.complete = True
 
     def __call__(self, dataset: Dataset, columns: tuple[Column, ...], batch: pl.DataFrame) -> None:
         """Takes the people of a batch: see `Witness`."""
@@ -54,11 +55,11 @@ class SubjectIndex:
         }
         # By what they are, not by what they are called in this file.
         for column in columns:
-            kinds = {named[column.sql]} if column.sql in named else set()
-            if column.computed:
-                kinds = {dataset.subjects[name] for name in column.of if name in dataset.subjects}
-            for kind in kinds:
-                self.add(self._key.hashes(names_of(batch[column.name], kind)))
+            if column.sql in named:
+                self.add(self._key.hashes(names_of(batch[column.name], named[column.sql])))
+            elif column.computed and dataset.subjects.keys() & set(column.of):
+                # A person may be in there in any form: better no index than one that denies it.
+                self.complete = False
 
     def add(self, hashes: Hashes) -> None:
         """Takes hashes."""
@@ -123,7 +124,7 @@ def open_index(engine: Engine, attempt: Attempt) -> SubjectIndex | None:
 
 def publish_index(index: SubjectIndex | None, destination: Destination, prefix: str) -> None:
     """Writes the index beside the files, and makes sure that it is there."""
-    if index is None:
+    if index is None or not index.complete:
         return
     written, size = hashlib.sha256(), 0
     with destination.open(prefix + INDEX, media_type="application/octet-stream", filename=INDEX) as target:

@@ -104,13 +104,14 @@ def _search(engine: Engine, wanted: dict[bytes, list[int]]) -> SubjectReport:
     report = SubjectReport(running=[job.id for job in engine.jobs.running()])
     with ThreadPoolExecutor(_THREADS) as threads:
         for page in _live(engine):
-            report.searched += len(page)
             for job, answer in zip(page, threads.map(lambda job: _look(engine, job, wanted), page), strict=True):
                 if isinstance(answer, ExportError):
                     report.errors.append(f"{job.id}: {answer}")
                 elif answer is None:
                     report.without_index.append(job.id)
-                elif answer:
+                else:
+                    report.searched += 1
+                if answer is True:
                     report.holdings.append(Holding(job, _links(engine, job)))
     return report
 

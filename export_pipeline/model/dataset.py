@@ -107,9 +107,9 @@ class Filter:
     """A named filter: `sql` is a predicate in the scope of the dataset's source, `{value}` stands for the value.
 
     With `many` it takes a list, and `{values}` stands for the values with commas between them, as in
-    `campaign.id IN ({values})`. `sensitivity` is that of what the filter looks at: whoever may not see it may not
-    filter by it, and values that are personal are not told in manifests. `free_text` tells that it searches what people
-    wrote.
+    `campaign.id IN ({values})`. `choices` are all the values that there are, where that is known. `sensitivity` is that
+    of what the filter looks at: whoever may not see it may not filter by it, and values that are personal are not told
+    in manifests. `free_text` tells that it searches what people wrote.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Filter:
     many: bool = False
     sensitivity: Sensitivity = Sensitivity.INTERNAL
     free_text: bool = False
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
         sorted({*datasets, *load_packages()}),
         sorted(load_formats()),
         sorted(load_parts("export_pipeline.destinations", "DESTINATION", DestinationType)),
+        of_campaigns=frozenset(
+            name for name, item in datasets.items() if any(known.name == "campaign_id" for known in item.filters)
+        ),
     )
     packages = {package.name: package.description for package in load_packages().values()}
     packages["package"] = "Packages of datasets that somebody chose."

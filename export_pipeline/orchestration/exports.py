@@ -152,9 +152,15 @@ def export_graph() -> None:
 
 
 def build_export_job(
-    example: dict[str, str], datasets: list[str], formats: list[str], destinations: list[str]
+    example: dict[str, str],
+    datasets: list[str],
+    formats: list[str],
+    destinations: list[str],
+    *,
+    of_campaigns: frozenset[str] = frozenset(),
 ) -> dg.JobDefinition:
-    """The job, with a flat form in the launchpad: `example` prefills it, the lists are what may be chosen."""
+    """The job, with a flat form in the launchpad: `example` prefills it, the lists are what may be chosen;
+    `of_campaigns` are the datasets that can be asked for by campaign."""
     form = create_model(  # type: ignore[call-overload]
         "ExportForm",
         __base__=ExportConfig,
@@ -176,6 +182,9 @@ def build_export_job(
             usual = {name: field.default for name, field in ExportConfig.model_fields.items() if name != "requested_by"}
             filled_in = {name: type(form).model_fields[name].default for name in usual}
             values |= {name: usual[name] for name in usual if values[name] == filled_in[name]}
+        elif form.dataset not in of_campaigns and form.campaign_id == example["campaign_id"]:
+            # Nor is the example's campaign, once a dataset was chosen that has none.
+            values["campaign_id"] = ""
         return {"ops": {"export": {"config": values}}}
 
     flat.__annotations__["form"] = form

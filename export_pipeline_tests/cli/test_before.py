@@ -51,7 +51,7 @@ def test_after_when_searched_then_found_counted_and_expired(run: Run, tmp_path: 
     found = run("subject", "find", number, "--as", "compliance@example.com", "--json", **secret)
     assert [item["id"] for item in document(found)["exports"]] == [export]
     expired = run("subject", "expire", number, "--reason", "asked for", "--as", "compliance@example.com", **secret)
-    assert expired.returncode == 0 and "1 of 1 live exports hold the person; 1 expired" in expired.stdout
+    assert expired.returncode == 0 and "1 of 1 exports searched hold the person; 1 expired" in expired.stdout
     assert not list((tmp_path / "out").rglob("*.*"))
     off = run("subject", "find", number, "--as", "compliance@example.com", "--json")
     assert (off.returncode, "EXPORT_SUBJECT_KEY" in json.loads(off.stdout)["error"]) == (2, True)

@@ -100,6 +100,12 @@ def test_command_when_refused_then_one_sentence_and_the_code(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("export", "leads"), ("datasets", "nothing"), ("list", *ADMIN, "--limit", "0")])
+def test_command_when_misused_with_json_then_one_object_all_the_same(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, "--json")
+    assert (done.returncode, document(done)["error_kind"]) == (2, "invalid")
+
+
 def test_export_when_it_fails_then_code_five_and_the_row_says_why(run: Run) -> None:
     done = run(*EXPORT, *ADMIN, "--direct", "--json", S3_BUCKET_NAME="no-such-bucket", EXPORT_MAX_ATTEMPTS="1")
     assert done.returncode == 5, done.stdout + done.stderr

@@ -133,5 +133,9 @@ def test_list_when_malformed_then_told_how_to_write_it(sample_engine: Engine) ->
     for text in ("", "a,,b", 'a,"b', ",", "a\nb"):
         with pytest.raises(Rejected, match="is not a list of values"):
             read(sample_engine, "leads", {"keywords": text})
+    with pytest.raises(Rejected, match="status='nwe' is none of: new, contacted, qualified, converted, rejected"):
+        read(sample_engine, "leads", {"status": "new,nwe"})
+    with pytest.raises(Rejected, match="min_price=10 is more than max_price=5: nothing lies between"):
+        read(sample_engine, "leads", {"min_price": "10", "max_price": "5"})
     with pytest.raises(Rejected, match="can have 1,000"):
         read(sample_engine, "leads", {"keywords": ",".join(map(str, range(1001)))})

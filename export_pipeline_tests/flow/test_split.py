@@ -166,3 +166,20 @@ def test_export_when_tried_again_with_fewer_files_then_no_stale_one_is_left(
 def test_limit_when_it_makes_no_sense_then_refused(engine: Engine, asked: ExportRequest, name: str, value: str) -> None:
     with pytest.raises(Rejected, match=f"option {name}"):
         file_request(engine, replace(asked, options={name: value}))
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "told"),
+    [
+        ("csv", {"locale": "at"}, "csv: option locale='at': Input should be 'en', "),
+        ("csv", {"timezone": "Wien"}, "csv: option timezone='Wien': is not the IANA name"),
+        ("csv", {"profile": "raw", "locale": "de"}, "csv: timezone and locale are for people"),
+        ("jsonl", {"locale": "de"}, "jsonl has no option locale; it has: max_file_rows, "),
+    ],
+)
+def test_option_when_wrong_then_one_sentence_with_its_name_and_value(
+    engine: Engine, asked: ExportRequest, form: str, options: dict[str, str], told: str
+) -> None:
+    with pytest.raises(Rejected) as caught:
+        file_request(engine, replace(asked, format=form, options=options))
+    assert str(caught.value).startswith(told) and "Value error" not in str(caught.value)

@@ -160,8 +160,11 @@ def test_find_when_exports_have_no_index_then_they_are_named(engine: Engine, kep
     plain = done(engine, "contacts")
     with with_keys(engine, NEWER) as other:
         foreign = done(other, "contacts")
+    computed = done(kept, "contacts", columns=("concat(name, ' ', email) as told", "name"))
+    readable = done(kept, "contacts", columns=("name",))
     report = find_subject(kept, ADMIN, email)
-    assert (report.holdings, set(report.without_index)) == ([], {plain.id, foreign.id})
+    assert (report.holdings, set(report.without_index)) == ([], {plain.id, foreign.id, computed.id})
+    assert report.searched == 1 and readable.id not in report.without_index
     with pytest.raises(Rejected, match="EXPORT_SUBJECT_KEY"):
         find_subject(engine, ADMIN, email)
 

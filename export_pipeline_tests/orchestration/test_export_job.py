@@ -78,6 +78,8 @@ def test_export_job_when_launched_as_the_launchpad_prefills_it_then_exports_the_
         [job] = engine.jobs.newest()
     assert job.status is Status.COMPLETED
     assert (job.rows or 0) > 100
+    leads = {"dataset": "leads", "requested_by": "admin@example.com", "format": "parquet"}
+    assert launch(definitions, instance, leads).success, "the campaign that was filled in is not asked for"
 
 
 def test_export_job_when_a_template_is_named_then_only_what_was_changed_in_the_form_differs_from_it(
