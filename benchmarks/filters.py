@@ -30,7 +30,8 @@ SELECT
     (SELECT id FROM users WHERE email = 'manager@example.com'),
     (SELECT id FROM lead_sources WHERE name = 'Forum'),
     (SELECT id FROM locations WHERE name = 'Lisbon'),
-    CASE n % 9 WHEN 0 THEN 'urgent: ' ELSE '' END || 'made-up lead no. ' || n, 'Bench.', (n::bigint * 7919 % 250000) / 100.0,
+    CASE n % 9 WHEN 0 THEN 'urgent: ' ELSE '' END || 'made-up lead no. ' || n, 'Bench.',
+    (n::bigint * 7919 % 250000) / 100.0,
     (ARRAY['new', 'contacted', 'qualified', 'rejected'])[1 + n % 4], 'lead' || n || '@example.com',
     'https://listings.example.com/' || n, '2011-01-01Z'::timestamptz + n * interval '7 s'
 FROM generate_series(1, {rows}) AS n

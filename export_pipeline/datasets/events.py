@@ -7,15 +7,24 @@ from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Me
 
 _COUNT = Measure("Events", Aggregate.COUNT)
 #: What properties hold about people by habit; it does not leave.
-_PERSONAL = ("$ip", "ip", "email", "$email", "phone", "name", "$name")
+_PERSONAL = ("$ip", "ip", "email", "$email", "phone", "name", "$name", "$set", "$set_once")
 _KEYS = ", ".join(f"'{key}'" for key in _PERSONAL)
+#: Which of an event's keys are among them, in any letter case. Most events have none, and are passed on as they are.
+_HELD = f"""SELECT held.key FROM jsonb_object_keys(event.properties) AS held (key)
+        WHERE lower(held.key COLLATE "C") IN ({_KEYS})"""
+_OTHERS = f"""
+    CASE WHEN jsonb_typeof(event.properties) = 'object' THEN
+        CASE WHEN EXISTS ({_HELD}) THEN event.properties - ARRAY({_HELD}) ELSE event.properties END
+    END
+"""
 
 DATASET = Dataset(
     name="events",
     title="Events",
     description=(
-        "One row per event. Users are pseudonyms, and these properties are left out of every row: "
-        f"{', '.join(_PERSONAL)}."
+        "One row per event. Users are pseudonyms, and these properties are left out of every row, in any letter case: "
+        f"{', '.join(_PERSONAL)}. What properties hold deeper inside is left in when they leave as a whole; properties "
+        "that are no object do not leave."
     ),
     source="events AS event",
     order_by="event.timestamp, event.id",
@@ -27,7 +36,7 @@ DATASET = Dataset(
         Column(
             "properties",
             JSON,
-            f"event.properties - ARRAY[{_KEYS}]",
+            _OTHERS,
             "What else is known about it.",
             example='{"path": "/leads"}',
             free_text=True,

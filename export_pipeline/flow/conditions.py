@@ -56,15 +56,29 @@ OPERATORS: Mapping[Kind, tuple[Operator, ...]] = {
 
 
 @dataclass(frozen=True)
-class Condition:
-    """One condition, checked: the columns that it looks at, its predicate in the scope of the dataset's columns, the
-    regular expressions that PostgreSQL has still to be asked about (each with its property and whether it may be told),
-    and the condition as it may be told."""
+class Compared:
+    """A column, or something in its JSON, and the values that it is compared with."""
 
-    columns: tuple[Column, ...]
+    column: Column
+    operator: Operator
+    values: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition, checked: what it compares, its predicate in the scope of the dataset's columns, the regular
+    expressions that PostgreSQL has still to be asked about (each with its property and whether it may be told), and
+    the condition as it may be told."""
+
+    compared: tuple[Compared, ...]
     predicate: sql.Composed
     patterns: tuple[tuple[str, str, bool], ...]
     told: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that it looks at."""
+        return tuple(dict.fromkeys(item.column for item in self.compared))
 
 
 def parse_conditions(dataset: Dataset, texts: Sequence[str]) -> tuple[Condition, ...]:
@@ -118,14 +132,20 @@ def _condition(dataset: Dataset, tree: Tree) -> Condition:
         if item.operator is Operator.MATCHES
     )
     hidden = {path: NOT_TOLD for path, column in found.items() if not is_told(column)}
-    predicate = _predicate(dataset, tree)
-    return Condition(tuple(dict.fromkeys(found.values())), predicate, patterns, text_of(tree, hidden))
+    compared = tuple(_compared_by(dataset, item)[0] for item in comparisons_of(tree))
+    return Condition(compared, _predicate(dataset, tree), patterns, text_of(tree, hidden))
 
 
 def _predicate(dataset: Dataset, tree: Tree) -> sql.Composed:
     if isinstance(tree, Group):
         joint = sql.SQL(" AND " if tree.joint is Joint.AND else " OR ")
         return sql.SQL("({})").format(joint.join(_predicate(dataset, part) for part in tree.parts))
+    compared, operand = _compared_by(dataset, tree)
+    return sql.SQL("({})").format(_COMPOSED[tree.operator](operand, compared.values))
+
+
+def _compared_by(dataset: Dataset, tree: Comparison) -> tuple[Compared, "_Operand"]:
+    """What a comparison compares, its values read by the type of that. Raises Rejected."""
     column, keys = find_column(dataset, tree.path)
     if keys:
         kind, expression = _property(dataset, column, keys, tree)
@@ -137,7 +157,7 @@ def _predicate(dataset: Dataset, tree: Tree) -> sql.Composed:
     if tree.operator not in allowed:
         raise Rejected(f"{name_of(tree.path)} is {kind} and cannot be compared by {tree.operator}: {_able(allowed)}")
     values = _values(tree, kind, told=is_told(column))
-    return sql.SQL("({})").format(_COMPOSED[tree.operator](_Operand(kind, expression), values))
+    return Compared(column, tree.operator, tuple(values)), _Operand(kind, expression)
 
 
 def _able(allowed: Sequence[Operator]) -> str:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import closed
-from export_pipeline.flow.plan import Order, Plan, fit_plan
+from export_pipeline.flow.plan import Order, Plan, fit_plan, told_by_the_source
 from export_pipeline.flow.policies import plain_columns
 from export_pipeline.flow.request import admit
 from export_pipeline.flow.source import access_settings
@@ -103,9 +103,16 @@ class Estimate:
 
 
 def estimate_export(engine: Engine, request: ExportRequest) -> Estimate:
-    """What a request comes to; rows are counted where that is quick. Raises Rejected, Forbidden or NotFound as filing
-    it would, though not for too many rows."""
-    return estimate_order(engine, closed(admit(engine, request).order), counting=True)
+    """What a request comes to; rows are counted where that is quick; audited. Raises Rejected, Forbidden or NotFound as
+    filing it would, though not for too many rows."""
+    admitted = admit(engine, request)
+    found = estimate_order(engine, closed(admitted.order), counting=True)
+    detail = {"rows": [part.rows for part in found.parts], "filters": sorted(request.filters)}
+    detail |= {"conditions": len(request.conditions)}
+    engine.audit.estimate(
+        actor=admitted.principal.email, dataset=request.dataset, reason=admitted.reason, detail=detail
+    )
+    return found
 
 
 def estimate_order(engine: Engine, order: Order, *, counting: bool) -> Estimate:
@@ -130,12 +137,13 @@ def estimate_order(engine: Engine, order: Order, *, counting: bool) -> Estimate:
 
 
 def _counted(engine: Engine, plan: Plan) -> int | None:
-    """How many rows there are, or None where counting them takes too long."""
+    """How many rows there are, or None where counting them takes too long. Raises Rejected where a value is not of the
+    type that it was asked as."""
     limit = sql.SQL("") if plan.selection.limit is None else sql.SQL("LIMIT {}").format(plan.selection.limit)
     query = sql.SQL("SELECT count(*) FROM (SELECT 1 {} {}) AS counted").format(plan.selection.rows(), limit)
     try:
         # A connection of its own: what is stopped takes its transaction with it.
-        with engine.source.connect() as connection, connection.transaction():
+        with engine.source.connect() as connection, told_by_the_source(plan), connection.transaction():
             connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_COUNTING_MILLISECONDS)))
             for setting in access_settings(plan.selection.scope, plan.selection.owner_id, engine.source.own_role):
                 connection.execute(setting)

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from export_pipeline.flow.redact import redact, redact_json
+from export_pipeline.flow.redact import redact, redact_json, redact_numbers
 from export_pipeline.model.access import Policy
 from export_pipeline.model.dataset import Kind
 from export_pipeline.model.errors import Broken
@@ -43,18 +43,25 @@ def mask_values(values: pl.Series, mask: Mask) -> pl.Series:
     kind = mask.column.type.kind
     match mask.policy:
         case Policy.REDACT:
-            return redact_json(values) if kind is Kind.JSON else redact(values)
+            return _redacted(values, kind)
         case Policy.MONTH:
             return values.dt.date().dt.month_start() if kind is Kind.TIMESTAMP else values.dt.month_start()
-        case Policy.TRUNCATE if kind is Kind.TEXT:
-            return (redact(values) if mask.column.free_text else values).str.head(mask.length)
         case Policy.TRUNCATE:
-            return _rounded_down(values, mask.length)
+            values = _redacted(values, kind) if mask.column.free_text else values
+            return values.str.head(mask.length) if kind is Kind.TEXT else _rounded_down(values, mask.length)
         case Policy.MASK:
             return _shown_in_part(values)
         case Policy.HASH:
             return _hashed(values, mask.key)
     raise Broken(f"{mask.column.name} was to be left out and was read; this is a defect, please report it")
+
+
+def _redacted(values: pl.Series, kind: Kind) -> pl.Series:
+    """Of true and false there is nothing to redact."""
+    if kind is Kind.BOOLEAN:
+        return values
+    change = {Kind.TEXT: redact, Kind.JSON: redact_json}.get(kind, redact_numbers)
+    return change(values)
 
 
 def _shown_in_part(values: pl.Series) -> pl.Series:

@@ -145,7 +145,7 @@ def make_plan(engine: Engine, request: ExportRequest, at: datetime | None = None
 def fit_plan(plan: Plan, snapshot: Snapshot) -> FittedPlan:
     """Holds a plan against the source. Raises Rejected (too many rows, a value that is not of the type that it was
     asked as), Broken (the dataset does not fit it)."""
-    with _told_by_the_source(plan):
+    with told_by_the_source(plan):
         connection = snapshot.connection
         for setting in access_settings(plan.selection.scope, plan.selection.owner_id, snapshot.own_role):
             connection.execute(setting)
@@ -191,8 +191,8 @@ def _wrong_option(form: Format, item: Any) -> str:
 
 
 @contextmanager
-def _told_by_the_source(plan: Plan) -> Iterator[None]:
-    """What the source refuses because of what was asked for, as Rejected; else its errors as ours."""
+def told_by_the_source(plan: Plan) -> Iterator[None]:
+    """What the source refuses because of what the plan asks for, as Rejected; else its errors as ours."""
     with translated_errors():
         try:
             yield
@@ -224,15 +224,15 @@ def _typed(connection: Connection, plan: Plan) -> Plan:
         return column if found is None else replace(found, name=column.name, of=column.of)
 
     dataset = replace(selection.dataset, columns=tuple(map(known, selection.dataset.columns)))
-    masks = [remasked(mask, known(mask.column)) for mask in selection.masks]
-    delivered = {mask.column.name: mask.delivered for mask in masks if mask is not None}
+    masks = tuple(remasked(mask, known(mask.column)) for mask in selection.masks)
+    delivered = {mask.column.name: mask.delivered for mask in masks}
     return replace(
         plan,
         selection=replace(
             selection,
             dataset=dataset,
             columns=tuple(delivered.get(column.name) or known(column) for column in selection.columns),
-            masks=tuple(mask for mask in masks if mask is not None),
+            masks=masks,
         ),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from export_pipeline.flow.mask import derive_key
+from export_pipeline.flow.probes import refuse_probes
 from export_pipeline.flow.query import Selection
 from export_pipeline.model.access import SIGHTS, Policy, Role, Scope, Sensitivity, Sight
 from export_pipeline.model.dataset import Column, Dataset
@@ -114,6 +115,7 @@ def refuse_filters(role: Role, scope: Scope, selection: Selection, request: Expo
     for column in selection.looked_at:
         told = f"{name} may be neither filtered nor ordered by {column.name}"
         refuse_look(role, scope, request, told, column.sensitivity)
+    refuse_probes(role, scope, selection, request)
     if not request.contact_info and selection.named:
         named = ", ".join(column.name for column in selection.columns if column.sensitivity in _CONTACT)
         if named:
@@ -129,13 +131,11 @@ def refuse_look(role: Role, scope: Scope, request: ExportRequest, what: str, sen
         raise Rejected(f"{what} without contact info: what it looks at is {sensitivity}")
 
 
-def remasked(mask: Mask, column: Column) -> Mask | None:
-    """The mask of a column whose type was found only now; None where nobody can have written free text into it. Raises
-    Rejected where what was asked for does not fit the type."""
+def remasked(mask: Mask, column: Column) -> Mask:
+    """The mask of a column whose type was found only now. Raises Rejected where what was asked for does not fit the
+    type."""
     if _fits(column, mask.policy):
         return replace(mask, column=column)
-    if mask.policy is Policy.REDACT:
-        return None
     raise Rejected(f"{column.name} turned out to be {column.type}, which has no {mask.policy}; declare its type")
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from psycopg import sql
 
+from export_pipeline.model.access import Policy
 from export_pipeline.model.condition import name_of
 from export_pipeline.model.dataset import (
     BOOLEAN,
@@ -26,6 +27,7 @@ from export_pipeline.model.dataset import (
     parse_type,
 )
 from export_pipeline.model.errors import Rejected
+from export_pipeline.model.masking import KINDS
 
 #: The filter that names them.
 PROPERTIES = "properties"
@@ -36,8 +38,6 @@ _ITEM = re.compile(rf"\s*({_KEY}(?:\.{_KEY})*)\s*(?::\s*([a-z]+(?:\([0-9]+\s*,\s
 _DIGITS = 38
 _LARGEST = 2**63 - 1
 
-#: The kinds that people can have written something into.
-_WRITTEN = frozenset({Kind.TEXT, Kind.JSON})
 #: How the text of a property is read as a type. What is not of it ends the export with an error.
 _READ_AS = {
     Kind.TEXT: "{}",
@@ -111,12 +111,13 @@ def spread_out(dataset: Dataset, properties: Sequence[Property]) -> Dataset:
 
 
 def refuse_withheld(dataset: Dataset, keys: Sequence[str]) -> None:
-    """Raises Rejected where the keys lead to what the dataset withholds."""
+    """Raises Rejected where the keys lead to what the dataset withholds, or, at any depth, to what is called so."""
     withheld = dataset.spread.withheld if dataset.spread else ()
-    if keys[0].casefold() in withheld:
-        raise Rejected(
-            f"{dataset.name}: the property {keys[0]} is personal and leaves in no form; so do {', '.join(withheld)}"
-        )
+    for key in keys:
+        if key.casefold() in withheld:
+            raise Rejected(
+                f"{dataset.name}: the property {key} is personal and leaves in no form; so do {', '.join(withheld)}"
+            )
 
 
 def property_at(whole: str, keys: Sequence[str], arrow: str) -> sql.Composed:
@@ -152,8 +153,7 @@ def typed(dataset: Dataset, properties: Sequence[Property], found: Sequence[int 
         bits, scale, largest = found[3 * number : 3 * number + 3]
         kinds = [name for name, bit in _TYPES.items() if int(bits or 0) & bit]
         kind = _fitting(kinds, int(scale or 0), Decimal(largest or 0))
-        free_text = item.column.free_text and kind.kind in _WRITTEN
-        column = replace(item.column, type=kind, sql=_read(dataset, item.keys, kind), free_text=free_text)
+        column = replace(item.column, type=kind, sql=_read(dataset, item.keys, kind))
         if len(kinds) > 1 and column.type is TEXT:
             said = f"{column.description} Its values are of several types ({', '.join(kinds)}), and so text."
             column = replace(column, description=said)
@@ -194,7 +194,9 @@ def _column(dataset: Dataset, keys: Sequence[str], kind: Type) -> Column:
         sql=_read(dataset, keys, kind),
         description=f"The property {name_of(tuple(keys))}.",
         sensitivity=whole.sensitivity,
-        free_text=whole.free_text and kind.kind in _WRITTEN,
+        # No id and no date is an address or a number of anybody's.
+        free_text=whole.free_text and kind.kind in KINDS[Policy.REDACT],
+        spread=True,
     )
 
 

@@ -18,8 +18,12 @@ _EMAIL_TOLD, _PHONE_TOLD, _CARD_TOLD, _NUMBER_TOLD = "[e-mail]", "[phone]", "[ca
 #: An escape of JSON before an address stays: its letter is no part of the address.
 _ESCAPE = r'\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})'
 _LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{N}\p{M}_-]*[\p{L}\p{N}\p{M}])?"
-_LOCAL = r"""(?:\\?"[^"\s@\\]{1,64}\\?"|[^\s@＠"'<>()\[\]{}\\,;:|=`]+)"""
-_EMAIL = rf"(?P<escape>{_ESCAPE})?{_LOCAL}[@＠]{_LABEL}(?:[.。．]{_LABEL})+"
+#: An equals sign or an apostrophe may be in it, and does not begin it: those stay, as the escape does.
+_PLAIN = r"""[^\s@＠"'<>()\[\]{}\\,;:|=`]"""
+_LOCAL = rf"""(?:\\?"[^"\s@\\]{{1,64}}\\?"|{_PLAIN}(?:{_PLAIN}|['=])*)"""
+#: Also as it is written in addresses of pages.
+_AT = r"(?:[@＠]|%40)"
+_EMAIL = rf"(?P<escape>{_ESCAPE}['=]*)?{_LOCAL}{_AT}{_LABEL}(?:[.。．]{_LABEL})+"
 #: Digits with at most three separators between two of them.
 _SEPARATORS = r"[ \t\x{a0}\x{2007}\x{2009}\x{202f}().·/\-\x{2010}-\x{2015}\x{2212}]"
 _DIGITS = rf"[+＋]?\(?\d(?:{_SEPARATORS}{{0,3}}\d){{6,}}"
@@ -38,6 +42,8 @@ _KEPT = (
 )
 #: Moments in seconds and milliseconds since 1970, from 2001 to 2033.
 _EPOCH = r"^1(?:\d{9}|\d{12})$"
+#: A whole number of so many digits that it may be somebody's, whatever its sign and however many zeros it is given.
+_WHOLE = r"^-?(\d{9,19})(?:\.0+)?$"
 #: A document's texts, its numbers, and all else.
 _JSON = r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[^"\d-]+|-'
 #: Stands for what was found until it is put back: neither PostgreSQL nor JSON has it in a text.
@@ -51,7 +57,9 @@ def redact(texts: pl.Series) -> pl.Series:
 
     name = texts.name
     # A literal is looked for faster than a pattern.
-    signs = texts.str.contains("@", literal=True) | texts.str.contains("＠", literal=True)
+    signs = texts.str.contains("@", literal=True)
+    for sign in ("＠", "%40"):
+        signs |= texts.str.contains(sign, literal=True)
     if signs.any():
         blanked = texts.str.replace_all(_EMAIL, f"${{escape}}{_EMAIL_TOLD}")
         texts = pl.select(pl.when(signs).then(blanked).otherwise(texts)).to_series()
@@ -60,7 +68,29 @@ def redact(texts: pl.Series) -> pl.Series:
 
 def redact_json(documents: pl.Series) -> pl.Series:
     """The same for JSON as text, in its keys and values; a number that is blanked out becomes a text. It stays JSON."""
-    return _changed(documents, rf"[@＠]|{_DIGITS}", _redacted_documents)
+    return _changed(documents, rf"{_AT}|{_DIGITS}", _redacted_documents)
+
+
+def redact_numbers(numbers: pl.Series) -> pl.Series:
+    """The numbers, with null for those that would be blanked out as text. Of a float with more digits than it holds
+    exactly, nobody can tell: it goes, too, unless it is longer than any card's."""
+    import polars as pl
+
+    value = pl.col(numbers.name)
+    text = value.cast(pl.String)
+    vague = pl.lit(False)
+    if numbers.dtype.is_float():
+        size = value.abs()
+        vague = (size >= 2.0**53) & (size < 10.0**_LONGEST_CARD)
+        text = (
+            pl.when((size < 2.0**53) & (value == value.round()))
+            .then(value.cast(pl.Int64, strict=False))
+            .cast(pl.String)
+        )
+    frame = numbers.to_frame().with_columns(text=text.str.strip_prefix("-").str.replace(_WHOLE, "${1}"), vague=vague)
+    told = redact(frame["text"])
+    hidden = (told != frame["text"]).fill_null(False) | frame["vague"].fill_null(False)
+    return frame.select(pl.when(~hidden).then(value)).to_series() if hidden.any() else numbers
 
 
 def _changed(texts: pl.Series, pattern: str, change: object) -> pl.Series:
@@ -96,6 +126,7 @@ def _told(found: pl.Series) -> pl.Series:
     plain = found
     if found.str.contains(r"[^\x00-\x7f]").any():
         plain = found.str.replace_many(*_digits()).str.replace_all("＋", "+", literal=True)
+    plain = plain.str.replace(_WHOLE, "${1}")
     frame = pl.DataFrame({"found": found, "plain": plain, "digits": plain.str.replace_all(r"[^0-9]", "")})
     frame = frame.with_columns(
         count=pl.col("digits").str.len_bytes(),
@@ -142,7 +173,7 @@ def _redacted_documents(frame: pl.DataFrame) -> pl.Series:
     parts = frame.select("row", part=pl.col("text").str.extract_all(_JSON)).explode("part")
     part = parts["part"]
     text = part.str.starts_with('"').arg_true()
-    number = part.str.contains(r"^\d{9,19}$").arg_true()
+    number = part.str.contains(_WHOLE).arg_true()
     told = _told(part.gather(number))
     quoted = pl.select(pl.when(told != part.gather(number)).then('"' + told + '"').otherwise(told)).to_series()
     # Without the quotes around it, which are none of an address's.

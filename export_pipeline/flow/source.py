@@ -19,6 +19,8 @@ from export_pipeline.model.errors import Broken, ExportError, Transient
 
 #: The setting that policies of row-level security compare owners with.
 PRINCIPAL_SETTING = "app.principal"
+#: Classes of errors whose text repeats values of rows: data, constraints, and what functions of the source raise.
+_WITH_VALUES = ("22", "23", "P0")
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -154,4 +156,5 @@ def translate(error: psycopg.Error) -> ExportError:
         error, (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
     ):
         return Broken(f"the source's schema is not what the dataset's file expects: {message}")
-    return Broken(f"the source database refused the query: {message}")
+    told = f" (SQLSTATE {state})" if state.startswith(_WITH_VALUES) else f": {message}"
+    return Broken(f"the source database refused the query{told}")

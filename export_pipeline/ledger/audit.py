@@ -28,6 +28,7 @@ class Action(StrEnum):
     TEMPLATE_DELETE = "template_delete"
     PREVIEW = "preview"
     SEARCH = "search"
+    ESTIMATE = "estimate"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class AuditLog:
     def preview(self, *, actor: str, dataset: str, reason: str, detail: dict[str, Any]) -> None:
         """Records that somebody was shown rows."""
         self._append(AuditEvent(Action.PREVIEW, actor, None, dataset, reason, detail))
+
+    def estimate(self, *, actor: str, dataset: str, reason: str, detail: dict[str, Any]) -> None:
+        """Records that somebody was told how many rows there are."""
+        self._append(AuditEvent(Action.ESTIMATE, actor, None, dataset, reason, detail))
 
     def search(self, *, actor: str, reason: str, detail: dict[str, Any]) -> None:
         """Records that somebody looked for the exports that hold a person. `detail` never names them."""

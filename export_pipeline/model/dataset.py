@@ -79,7 +79,8 @@ class Column:
     from; `computed` tells the two apart. A computed column is as sensitive as the most sensitive of them.
 
     `mask` is what becomes of it for roles that may see it masked only; None: what is usual for its type. `free_text`
-    tells that people write into it (a text, or the values of JSON), so that it may hold anybody's address.
+    tells that people write into it (a text, or the values of JSON), so that it may hold anybody's address. `spread`
+    tells that a request made the column out of a property of JSON: then what people wrote may be a number as well.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Column:
     number_format: str = ""
     mask: Policy | None = None
     free_text: bool = False
+    spread: bool = False
     of: tuple[str, ...] = ()
     computed: bool = False
 
@@ -107,7 +109,7 @@ class Filter:
     With `many` it takes a list, and `{values}` stands for the values with commas between them, as in
     `campaign.id IN ({values})`. `choices` are all the values that there are, where that is known. `sensitivity` is that
     of what the filter looks at: whoever may not see it may not filter by it, and values that are personal are not told
-    in manifests. `free_text` tells that it looks at what people wrote: its values are not told either.
+    in manifests. `free_text` tells that it searches what people wrote: its values are not told either.
     """
 
     name: str
@@ -148,7 +150,8 @@ class Subject(StrEnum):
 @dataclass(frozen=True)
 class Spread:
     """A JSON column whose properties can be asked for as columns of their own, by the filter `properties`. `sql` yields
-    the whole JSON as jsonb; what is in `withheld` leaves in no column and is looked at by nobody."""
+    the whole JSON as jsonb; what is in `withheld` (in lower case), in any letter case and at any depth, leaves in no
+    column and is looked at by nobody; out of the whole the column's own expression takes it."""
 
     column: str
     sql: str
@@ -236,7 +239,7 @@ class Dataset:
         if self.cursor is not None and "{where}" in self.source:
             raise ValueError(f"{self.name} aggregates: a row of it is put together from many, and none of them is new")
         for column in self.columns:
-            if column.free_text and column.type.kind not in (Kind.TEXT, Kind.JSON):
+            if column.free_text and not column.spread and column.type.kind not in (Kind.TEXT, Kind.JSON):
                 raise ValueError(f"{self.name} declares {column.name} as free text, and it is {column.type}")
         for name in (*self.subjects, *([self.status] if self.status else [])):
             if name not in names:

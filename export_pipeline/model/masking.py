@@ -10,7 +10,8 @@ from export_pipeline.model.dataset import DATE, TEXT, Column, Kind
 
 #: The kinds of column that a policy has a meaning for.
 KINDS: Mapping[Policy, frozenset[Kind]] = {
-    Policy.REDACT: frozenset({Kind.TEXT, Kind.JSON}),
+    # Numbers as what a property of JSON may be: one that may be of a phone or a card becomes null.
+    Policy.REDACT: frozenset({Kind.TEXT, Kind.JSON, Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.BOOLEAN}),
     Policy.MONTH: frozenset({Kind.DATE, Kind.TIMESTAMP}),
     Policy.TRUNCATE: frozenset({Kind.TEXT, Kind.INTEGER, Kind.DECIMAL}),
     Policy.MASK: frozenset({Kind.TEXT}),
@@ -19,9 +20,9 @@ KINDS: Mapping[Policy, frozenset[Kind]] = {
 }
 
 #: The policies that tell no more of a value than the first, itself among them. A hash tells nothing of a value but
-#: which others are the same, which a masked one nearly tells, too, and a month does not.
+#: which others are the same, which a masked one nearly tells, too, and neither a month nor a redacted one does.
 AT_LEAST: Mapping[Policy, frozenset[Policy]] = {
-    Policy.REDACT: frozenset({Policy.REDACT, Policy.TRUNCATE, Policy.MASK, Policy.HASH, Policy.DROP}),
+    Policy.REDACT: frozenset({Policy.REDACT, Policy.TRUNCATE, Policy.DROP}),
     Policy.MONTH: frozenset({Policy.MONTH, Policy.DROP}),
     Policy.TRUNCATE: frozenset({Policy.TRUNCATE, Policy.HASH, Policy.DROP}),
     Policy.MASK: frozenset({Policy.MASK, Policy.HASH, Policy.DROP}),

@@ -169,11 +169,13 @@ def test_masks_when_asked_for_then_types_follow_in_every_format(world: Engine) -
         (
             {"price": "mask"},
             Rejected,
-            r"price is decimal\(12,2\), which has no mask; it can have: truncate, hash, drop",
+            r"price is decimal\(12,2\), which has no mask; it can have: redact, truncate, hash, drop",
         ),
         ({"title": "truncate:0"}, Rejected, "title=truncate:0 does not say how many"),
         ({"title": "mask:3"}, Rejected, "mask takes nothing after it"),
         ({"phone": "hash:k9"}, Rejected, "phone=hash:k9: there is no key of that id; there are: k2, k1"),
+        ({"title": "mask"}, Forbidden, "mask would tell more; it can be: redact, truncate, drop"),
+        ({"title": "hash"}, Forbidden, "hash would tell more; it can be: redact, truncate, drop"),
         ({"phone": "truncate"}, Forbidden, "truncate would tell more; it can be: mask, hash, drop"),
     ],
 )
@@ -242,6 +244,46 @@ def test_contact_info_when_left_out_and_asked_for_then_refused(
 ) -> None:
     with pytest.raises(Rejected, match=said):
         planned(world, request_for(name, PEOPLE[Role.ADMIN], contact_info=False, **asked))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("leads", {"conditions": ("description contains '15550199777'",)}),
+        ("leads", {"conditions": ("description contains '1 5 5 5'",)}),
+        ("leads", {"conditions": ("title contains '15' and description ends_with '77'",)}),
+        ("leads", {"conditions": ("price gt 5 or title in a,zoe@,b",)}),
+        ("leads", {"conditions": ("title matches 'flat'",)}),
+        ("leads", {"conditions": ("title between '+1555' and '+1556'",)}),
+        ("leads", {"filters": {"keywords": "flat,0199777"}}),
+        ("leads", {"filters": {"exclude_keywords": "zoe@example"}}),
+        ("lead_analytics", {"filters": {"keywords": "0199777"}}),
+        ("leads", {"sort": ("price", "title desc")}),
+        ("events", {"conditions": ("properties.who.tel starts_with '+1555010012'",)}),
+        ("events", {"conditions": ("properties contains zoe%40example",)}),
+        ("events", {"conditions": ("properties.mobile gte 15550100000",)}),
+        ("events", {"conditions": ("mobile between 1 and 1000000",), "filters": {"properties": "mobile:integer"}}),
+        ("events", {"sort": ("mobile",), "filters": {"properties": "mobile:float"}}),
+    ],
+)
+def test_redacted_when_looked_at_for_contact_data_then_refused(
+    world: Engine, name: str, asked: dict[str, object]
+) -> None:
+    with pytest.raises(Forbidden, match="leaves redacted in the role analyst; it may be searched for texts without"):
+        planned(world, request_for(name, PEOPLE[Role.ANALYST], **asked))
+    with pytest.raises(Rejected, match="leaves redacted without contact info"):
+        planned(world, request_for(name, PEOPLE[Role.ADMIN], contact_info=False, **asked))
+    assert planned(world, request_for(name, PEOPLE[Role.ADMIN], **asked))
+
+
+def test_redacted_when_looked_at_for_other_things_then_allowed(world: Engine) -> None:
+    for name, filters, condition in (
+        ("leads", {"keywords": "flat,T2"}, "title contains 'two rooms' and description is_not_null and price gt 1000"),
+        ("leads", {}, "location starts_with 12345 and title ne 'No. 12'"),
+        ("events", {"properties": "n:integer"}, "n lt 999999 and properties.seconds gte 60 and properties.ok eq true"),
+    ):
+        asked = request_for(name, PEOPLE[Role.ANALYST], filters=filters, conditions=(condition,))
+        assert planned(world, asked).selection.conditions
 
 
 def test_order_when_by_what_is_masked_then_refused(world: Engine) -> None:

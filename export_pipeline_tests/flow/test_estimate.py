@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -13,9 +13,15 @@ from export_pipeline.flow.estimate import Basis, Estimate, estimate_export, esti
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.order import closed
 from export_pipeline.flow.request import admit, file_request
-from export_pipeline.model.errors import Forbidden
+from export_pipeline.ledger.audit import Action
+from export_pipeline.model.errors import Broken, Forbidden, Rejected
 from export_pipeline.model.job import ExportRequest
 from export_pipeline_tests.datasets.reading import ADMIN, MANAGER
+
+_ONE_EVENT = (
+    """(VALUES ('00000000-0000-4000-8000-000000000001'::uuid, 'e', 'u', timestamptz '2010-01-01Z', '{"who": "zoe"}'"""
+    "::jsonb)) AS event (id, event, distinct_id, timestamp, properties)"
+)
 
 
 def asked(campaign: str = LAST_CAMPAIGN, **changes: Any) -> ExportRequest:
@@ -30,6 +36,8 @@ def test_estimate_when_nothing_was_exported_then_counted_rows_and_guesses(engine
     found = estimate_export(engine, asked())
     job = run_export(engine, file_request(engine, asked()))
     assert (found.rows, found.parts[0].rows_basis) == (job.rows, Basis.COUNTED)
+    [event] = [item.event for item in engine.audit.latest() if item.event.action is Action.ESTIMATE]
+    assert (event.actor, event.dataset, event.detail["rows"]) == (ADMIN, "campaign_results", [job.rows])
     assert {item.bytes_basis for item in found.parts[0].formats} == {Basis.GUESSED}
     assert job.bytes is not None and 0.2 < found.bytes / job.bytes < 5
     formats = [item.format for item in found.parts[0].formats]
@@ -87,6 +95,20 @@ def test_estimate_when_earlier_exports_were_slow_then_that_is_said(engine: Engin
         ledger.execute("UPDATE exports.export_jobs SET started_at = %s WHERE id = %s", [started, job.id])
     found = estimate_export(engine, asked(SHOWN_CAMPAIGN))
     assert told(found, "about 180 minutes") and told(found, "EXPORT_SNAPSHOT_SECONDS (7,200)")
+
+
+def test_estimate_when_a_value_is_not_of_its_declared_type_then_refused_without_it(engine: Engine) -> None:
+    events = replace(engine.datasets["events"], source=_ONE_EVENT)
+    engine = replace(engine, datasets={**engine.datasets, "events": events})
+    request = ExportRequest("events", ADMIN, {"properties": "who:integer"}, conditions=("who gt 5",))
+    with pytest.raises(Rejected, match="not of the type that was declared for it in properties"):
+        estimate_export(engine, request)
+
+
+@pytest.mark.parametrize("query", ["SELECT 'zoe@example.com'::int", "DO $$BEGIN RAISE 'zoe@example.com'; END$$"])
+def test_source_when_its_error_tells_a_value_then_it_is_not_repeated(engine: Engine, query: LiteralString) -> None:
+    with pytest.raises(Broken, match=r"refused the query \(SQLSTATE \w+\)"), engine.source.connect() as connection:
+        connection.execute(query)
 
 
 def test_estimate_when_of_a_package_then_each_part(engine: Engine) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from export_pipeline.flow.mask import derive_key, mask_values
 from export_pipeline.model.access import Policy
-from export_pipeline.model.dataset import DATE, INTEGER, TEXT, TIMESTAMP, UUID, Column, Type, decimal
+from export_pipeline.model.dataset import BOOLEAN, DATE, FLOAT, INTEGER, TEXT, TIMESTAMP, UUID, Column, Type, decimal
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import polars_type
 from export_pipeline.model.masking import Mask
@@ -21,7 +21,8 @@ KEY = "k" * 32
 
 
 def apply(policy: Policy, kind: Type, values: list[Any], **more: Any) -> list[Any]:
-    column = Column("c", kind, "c", "", free_text=more.pop("free_text", False))
+    free_text = more.pop("free_text", False)
+    column = Column("c", kind, "c", "", free_text=free_text, spread=free_text)
     mask = Mask(column, policy, "", **more)
     found = mask_values(pl.Series("c", values, dtype=polars_type(column)), mask)
     assert (found.name, found.dtype) == ("c", polars_type(mask.delivered))
@@ -57,6 +58,19 @@ def test_truncate_when_applied_then_the_first_characters_or_digits() -> None:
     prices = ["1234.50", "-0.07", "999.99", "10.05"]
     expected = ["1200.00", "-0.07", "990.00", "10.00"]
     assert apply(Policy.TRUNCATE, decimal(9, 2), list(map(Decimal, prices)), length=2) == list(map(Decimal, expected))
+
+
+def test_redact_when_numbers_then_null_for_what_would_be_blanked_out_as_text() -> None:
+    contact = [15550100123, -15550100123, 4111111111111111]
+    other = [0, -7, 1290002400, 12345678, 4111111111111112, None]
+    assert apply(Policy.REDACT, INTEGER, [*contact, *other]) == [None] * 3 + other
+    prices = [None if value is None else Decimal(value).scaleb(0).quantize(Decimal("0.1")) for value in other]
+    wide = [Decimal(f"{value}.0") for value in contact]
+    assert apply(Policy.REDACT, decimal(20, 1), [*wide, *prices]) == [None] * 3 + prices
+    floats = [0.5, -1234567.25, 12345678.0, 1290002400.0, 1e60, float("inf"), None]
+    assert apply(Policy.REDACT, FLOAT, [*map(float, contact), 6e15 * 1000, *floats]) == [None] * 4 + floats
+    assert apply(Policy.REDACT, BOOLEAN, [True, None]) == [True, None]
+    assert apply(Policy.TRUNCATE, INTEGER, [15550100123, 7654321], length=6, free_text=True) == [None, 7654320]
 
 
 def test_month_when_applied_then_its_first_day_in_utc() -> None:

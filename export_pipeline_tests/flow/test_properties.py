@@ -15,6 +15,7 @@ from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.extract import open_source
+from export_pipeline.flow.manage import issue_link
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.properties import split_properties
 from export_pipeline.flow.query import select
@@ -26,7 +27,7 @@ from export_pipeline.model.format import Format
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.model.verification import Verification
 from export_pipeline.registry import load_parts
-from export_pipeline_tests.datasets.reading import ADMIN
+from export_pipeline_tests.datasets.reading import ADMIN, ANALYST
 from export_pipeline_tests.flow.test_export import contents
 
 FORMATS = load_parts("export_pipeline.formats", "FORMAT", Format)
@@ -55,9 +56,11 @@ def events(engine: Engine, documents: tuple[dict[str, Any], ...] = PROPERTIES) -
 def read(engine: Engine, properties: str, **asked: Any) -> tuple[pl.DataFrame, dict[str, Column]]:
     """The rows, and the columns as the manifest would tell them."""
     filters = {"properties": properties, **asked.pop("filters", {})}
-    request = ExportRequest("events", ADMIN, filters, format="parquet", **asked)
-    admin = Principal(sample_id("user", ADMIN), ADMIN, "admin", Role.ADMIN)
-    plan, _ = authorize_plan(engine, admin, make_plan(engine, request))
+    role = asked.pop("role", Role.ADMIN)
+    email = f"{role}@example.com"
+    request = ExportRequest("events", email, filters, format="parquet", **asked)
+    principal = Principal(sample_id("user", email), email, role, role)
+    plan, _ = authorize_plan(engine, principal, make_plan(engine, request))
     with open_source(engine, [plan], Attempt("read", 1)) as opened, opened.read(opened.plans[0]) as rows:
         frame = pl.concat([rows.schema.to_frame(), *rows.batches])
     return frame, {column.name: column for column in opened.plans[0].columns}
@@ -128,6 +131,36 @@ def test_type_when_values_are_not_of_the_declared_one_then_refused_without_the_v
         read(events(sample_engine), items, conditions=(f"{items.partition(':')[0]} is_null",))
 
 
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [
+        ("mobile", "integer"),
+        ("mobile:decimal(20,0)", "decimal(20,0)"),
+        ("mobile:float", "float"),
+        ("who.mobile:integer", "integer"),
+        ("who.mobile", "text"),
+        ("b", "boolean"),
+    ],
+)
+@pytest.mark.parametrize("role", [Role.ANALYST, Role.ADMIN])
+def test_property_when_the_column_is_redacted_then_it_is_whatever_its_type(
+    sample_engine: Engine, item: str, kind: str, role: Role
+) -> None:
+    engine = events(sample_engine, ({"mobile": 15550100123, "who": {"mobile": "+15550100123"}, "b": True},))
+    frame, columns = read(engine, item, role=role, contact_info=role is not Role.ADMIN)
+    column = next(reversed(columns.values()))
+    assert str(column.type) == kind and "blanked out" in column.description
+    assert frame[column.name].to_list() == [{"text": "[phone]", "boolean": True}.get(kind)]
+
+
+def test_property_when_its_type_was_found_then_its_file_is_linked_to(engine: Engine) -> None:
+    engine = events(engine, ({"mobile": 15550100123, "b": True, "s": "a"},))
+    request = ExportRequest("events", ANALYST, {"properties": "mobile,b,s"}, destination="local")
+    job = run_export(engine, file_request(engine, request))
+    assert b"15550100123" not in contents(engine, job)
+    assert issue_link(engine, ANALYST, job.id).url
+
+
 def test_type_when_declared_then_the_rows_can_be_filtered_and_ordered_by_it(sample_engine: Engine) -> None:
     engine = events(sample_engine)
     frame, _ = read(engine, "n:integer", conditions=("n gte -7",), sort=("n",))
@@ -142,6 +175,9 @@ def test_type_when_declared_then_the_rows_can_be_filtered_and_ordered_by_it(samp
         ("", "names no property"),
         ("email", "events: the property email is personal and leaves in no form; so do .ip, ip, email"),
         ("plan,Email.x", "the property Email is personal"),
+        ("who.Name", "the property Name is personal"),
+        ("0.name", "the property name is personal"),
+        ("$set.plan", "the property .set is personal"),
         ("$ip", "the property .ip is personal"),
         ("event", "the property event would be the column 'event', which there is already"),
         ("properties", "would be the column 'properties'"),
@@ -171,6 +207,17 @@ def test_properties_when_a_condition_looks_at_what_is_withheld_then_refused(samp
     # Nor does the text of the whole tell of it.
     frame, _ = read(events(sample_engine), "s", conditions=("properties contains jane",))
     assert frame.height == 0
+
+
+def test_properties_when_whole_then_without_what_is_withheld_in_any_letter_case(sample_engine: Engine) -> None:
+    secrets = {"Name": "Zoe", "EMAIL": "x", "$Set": {"name": "Zoe"}, "$set_once": 1, "name": "Zoe", "$IP": "::1"}
+    engine = events(sample_engine, (secrets | {"plan": "pro"}, {"plan": "pro"}, [{"name": "Zoe"}], 5))  # type: ignore[arg-type]
+    admin = Principal(sample_id("user", ADMIN), ADMIN, "admin", Role.ADMIN)
+    plan, _ = authorize_plan(engine, admin, make_plan(engine, ExportRequest("events", ADMIN, format="parquet")))
+    with open_source(engine, [plan], Attempt("read", 1)) as opened, opened.read(opened.plans[0]) as rows:
+        found = pl.concat(rows.batches)["properties"].to_list()
+    assert found == ['{"plan": "pro"}', '{"plan": "pro"}', None, None]
+    assert read(engine, "plan", conditions=("properties contains Zoe",))[0].is_empty()
 
 
 def test_properties_when_names_are_hostile_then_just_names_or_refused(sample_engine: Engine) -> None:

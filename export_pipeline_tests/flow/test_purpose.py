@@ -113,10 +113,10 @@ def test_personal_value_when_filtered_by_then_told_nowhere(engine: Engine, caplo
 @pytest.mark.parametrize(
     ("dataset", "asked", "told"),
     [
-        ("events", {"conditions": (f"properties.who.email ne '{PLANTED}'",)}, "properties.who.email ne (not told)"),
+        ("events", {"conditions": (f"properties.who.address ne '{PLANTED}'",)}, "properties.who.address ne (not told)"),
         (
             "leads",
-            {"conditions": (f"description not_contains {PLANTED} and status ne new",), "contact_info": False},
+            {"conditions": (f"description not_contains {PLANTED} and status ne new",)},
             "(description not_contains (not told) and status ne new)",
         ),
         ("leads", {"filters": {"exclude_keywords": PLANTED, "limit": "2"}, "format": "zip"}, None),

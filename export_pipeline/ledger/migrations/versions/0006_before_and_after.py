@@ -1,4 +1,4 @@
-"""Previews and searches for people in the audit log, and what the history of exports is searched by."""
+"""Previews, estimates and searches for people in the audit log, and what the history of exports is searched by."""
 
 from alembic import op
 
@@ -10,7 +10,7 @@ ALTER TABLE exports.audit_log
     DROP CONSTRAINT audit_log_action_check,
     ADD CONSTRAINT audit_log_action_check CHECK (action IN (
         'request', 'refusal', 'start', 'completion', 'failure', 'cancel', 'retry', 'link', 'expiry',
-        'template_create', 'template_edit', 'template_delete', 'preview', 'search'));
+        'template_create', 'template_edit', 'template_delete', 'preview', 'search', 'estimate'));
 CREATE INDEX export_jobs_dataset ON exports.export_jobs (dataset, created_at DESC);
 CREATE INDEX export_jobs_template ON exports.export_jobs (template_id, created_at DESC) WHERE template_id IS NOT NULL;
 """
