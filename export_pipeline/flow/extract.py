@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -18,7 +19,7 @@ from psycopg import sql
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.mask import masked
-from export_pipeline.flow.plan import OF_ANOTHER_TYPE, FittedPlan, Plan, fit_plan
+from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan, of_another_type
 from export_pipeline.flow.query import OWNED, Selection
 from export_pipeline.flow.source import Snapshot, Source, access_settings, session_settings
 from export_pipeline.model.dataset import Column, Kind
@@ -110,11 +111,12 @@ def stream(
                 import pyarrow  # noqa: F401
 
                 batches, _ = running.result()
+        selection = fitted.plan.selection
         yield rows_of(
             _reader(batches),
-            fitted.plan.selection,
+            selection,
             attempt,
-            _property_errors if fitted.plan.selection.properties else translated_errors,
+            partial(_property_errors, selection) if selection.properties else translated_errors,
             estimated=fitted.rows_estimated,
             most=fitted.plan.row_limit,
         )
@@ -207,7 +209,7 @@ def translated_errors(attempt: Attempt) -> Iterator[None]:
 
 
 @contextmanager
-def _property_errors(attempt: Attempt) -> Iterator[None]:
+def _property_errors(selection: Selection, attempt: Attempt) -> Iterator[None]:
     """As `translated_errors`; values that are not of their type are those of properties. In the midst of a stream there
     is only the text to tell by."""
     with translated_errors(attempt):
@@ -217,7 +219,7 @@ def _property_errors(attempt: Attempt) -> Iterator[None]:
             if not any(words in str(error) for words in _OF_ANOTHER_TYPE):
                 raise
             attempt.check()
-            raise Rejected(OF_ANOTHER_TYPE) from error
+            raise of_another_type(selection) from error
 
 
 def _session(source: Source, snapshot: Snapshot, work_mem: str, selection: Selection) -> list[sql.Composed]:

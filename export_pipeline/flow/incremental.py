@@ -124,7 +124,8 @@ class Increment:
         window, snapshot, deletions = self._window, self._snapshot, _cursor(self._plan).deletions
         assert window is not None and snapshot is not None
         self._deletions = {"listed": False, "reason": _untold(self._plan, window, deletions, snapshot.connection)}
-        if deletions is None or self._deletions["reason"]:
+        column = _key_column(self._plan, deletions) if deletions is not None else None
+        if deletions is None or column is None or self._deletions["reason"]:
             return ()
         folder, _, name = key.rpartition("/")
         beside = f"{folder}/{name.partition('.')[0]}_deleted.jsonl"
@@ -138,10 +139,9 @@ class Increment:
             cursor.execute(_deleted(deletions, self._plan.selection, window))
             while keys := cursor.fetchmany(_KEYS_AT_ONCE):
                 attempt.check()
-                _witness(attempt, self._plan, deletions, [str(found) for found, _ in keys])
+                _witness(attempt, self._plan, column, [str(found) for found, _ in keys])
                 lines = (
-                    json.dumps({deletions.column: str(found), "deleted_at": at.isoformat()}) + "\n"
-                    for found, at in keys
+                    json.dumps({column.name: str(found), "deleted_at": at.isoformat()}) + "\n" for found, at in keys
                 )
                 writer.write("".join(lines).encode())
                 count += len(keys)
@@ -199,12 +199,11 @@ def _key_column(plan: Plan, deletions: Deletions) -> Column | None:
     return next((column for column in declared if column.source_name == deletions.column), None)
 
 
-def _witness(attempt: Attempt, plan: Plan, deletions: Deletions, keys: list[str]) -> None:
+def _witness(attempt: Attempt, plan: Plan, column: Column, keys: list[str]) -> None:
     """Shows the keys to whoever looks for people in what is delivered: they may name some."""
     import polars as pl
 
-    column = _key_column(plan, deletions)
-    if attempt.witness is not None and column is not None:
+    if attempt.witness is not None:
         attempt.witness(plan.selection.dataset, (column,), pl.DataFrame({column.name: keys}))
 
 

@@ -49,12 +49,6 @@ SELECTED_AS: Mapping[Kind, Mapping[str, str]] = {
     Kind.JSON: dict.fromkeys(("json", "jsonb"), _AS_TEXT),
 }
 
-#: What is said where a property is not of its declared type. Without the value: it may be personal.
-OF_ANOTHER_TYPE = (
-    "a property has a value that is not of the type that was declared for it in properties; declare it as text, or "
-    "leave the type out: then it is found"
-)
-
 _HINTS = {
     "timestamp": "say which zone it is in: (column AT TIME ZONE 'Europe/Lisbon')",
     "numeric": "declare it as decimal(precision, scale)",
@@ -190,6 +184,15 @@ def _wrong_option(form: Format, item: Any) -> str:
     return f"{form.name}: option {name}={item['input']!r}: {said}" if name else f"{form.name}: {said}"
 
 
+def of_another_type(selection: Selection) -> Rejected:
+    """What is said where a property is not of its declared type. Without the value: it may be personal."""
+    declared = ", ".join(f"{'.'.join(item.keys)}:{item.type}" for item in selection.properties if item.type)
+    return Rejected(
+        f"a property has a value that is not of the type that was declared for it in properties ({declared}); declare "
+        "it as text, or leave the type out: then it is found"
+    )
+
+
 @contextmanager
 def told_by_the_source(plan: Plan) -> Iterator[None]:
     """What the source refuses because of what the plan asks for, as Rejected; else its errors as ours."""
@@ -199,7 +202,7 @@ def told_by_the_source(plan: Plan) -> Iterator[None]:
         except psycopg.errors.DataError as error:
             if not plan.selection.properties:
                 raise
-            raise Rejected(OF_ANOTHER_TYPE) from error
+            raise of_another_type(plan.selection) from error
         except (psycopg.errors.WindowingError, psycopg.errors.GroupingError) as error:
             raise Rejected(
                 f"{plan.selection.dataset.name} cannot be filtered by one of the columns in the conditions: it is "

@@ -116,11 +116,15 @@ class DelimitedOptions(TextOptions):
 
 def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: DelimitedOptions) -> int:
     """Writes the frame; see `Write`. Raises Rejected for a text that these options leave no way to write."""
+    import polars as pl
+
     line_ending = options.line_ending or ("crlf" if options.for_spreadsheets else "lf")
     count, sink = RowCount(), SinkTarget(target)
     rows = count.put_into(frame)
     if options.for_spreadsheets:
         rows = rows.select(_columns_for_people(context.columns, options))
+    # All are in UTC by now, and without being told so Polars writes them in half the time.
+    rows = rows.with_columns(pl.selectors.datetime(time_zone="UTC").dt.replace_time_zone(None))
     with surfacing(sink):
         _checked(rows, context.columns, options).sink_csv(
             cast(BinaryIO, sink),

@@ -107,7 +107,7 @@ def _encoded(columns: list[Column]) -> pl.Expr:
     import polars as pl
 
     fields = pl.struct(
-        pl.col(column.name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        pl.col(column.name).dt.replace_time_zone(None).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
         if column.type.kind is Kind.TIMESTAMP
         else pl.col(column.name)
         for column in columns
