@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from export_pipeline.embedded.postgres import Postgres
-from export_pipeline.embedded.sample import LAST_CAMPAIGN, load_sample, sample_id
+from export_pipeline.embedded.sample import LAST_CAMPAIGN, sample_id
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.settings import Settings
 from export_pipeline_tests.conftest import fresh_database
@@ -196,16 +196,14 @@ DATASET = Dataset(
 
 
 def test_dataset_when_it_is_the_users_own_over_other_tables_then_it_works_like_ours(
-    run: Run, postgres_server: Postgres, tmp_path: Path
+    run: Run, postgres_server: Postgres, sample: str, tmp_path: Path
 ) -> None:
     import psycopg
-    from pydantic import SecretStr
 
     folder = tmp_path / "datasets"
     folder.mkdir()
     (folder / "orders.py").write_text(OWN_DATASET)
-    with fresh_database(postgres_server) as url:
-        load_sample(SecretStr(url))
+    with fresh_database(postgres_server, sample) as url:
         operator = sample_id("user", "operator@example.com")
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE SCHEMA shop")

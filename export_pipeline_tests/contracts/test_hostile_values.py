@@ -333,7 +333,7 @@ OPTIONS: dict[str, st.SearchStrategy[dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", CELL_FORMATS)
-@settings(derandomize=True, max_examples=40, deadline=None, database=None)
+@settings(derandomize=True, max_examples=25, deadline=None, database=None)
 @given(data=st.data())
 def test_rows_when_any_with_any_options_then_come_back(
     name: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.embedded.s3 import S3
-from export_pipeline.embedded.sample import LAST_CAMPAIGN, load_contacts, load_sample
+from export_pipeline.embedded.sample import LAST_CAMPAIGN, load_contacts
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.source import Source
 from export_pipeline.model.job import ExportRequest
@@ -41,10 +41,9 @@ def source(engine: Engine) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture(scope="session")
-def large_source(postgres_server: Postgres) -> Iterator[tuple[str, str]]:
+def large_source(postgres_server: Postgres, sample: str) -> Iterator[tuple[str, str]]:
     """A database with a campaign of 150,000 contacts (50 MB as CSV: several parts), and the campaign's id."""
-    with fresh_database(postgres_server) as url:
-        load_sample(SecretStr(url))
+    with fresh_database(postgres_server, sample) as url:
         yield url, load_contacts(SecretStr(url), 150_000).campaign_id
 
 

@@ -337,7 +337,7 @@ _NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_s
 _TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@settings(derandomize=True, max_examples=100, deadline=None)
 @given(_NAMES, st.lists(_TEXTS, min_size=1, max_size=3))
 def test_columns_when_any_names_and_texts_then_read_as_they_were_written(name: str, texts: list[str]) -> None:
     literals = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
@@ -349,7 +349,7 @@ def test_columns_when_any_names_and_texts_then_read_as_they_were_written(name: s
     assert first.description == f"Computed: concat(name, {literals})."
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(st.text(st.sampled_from("name price upper concat(),'\"1. as\\-;%{}\n")))
 def test_columns_when_any_text_then_columns_or_a_refusal(text: str) -> None:
     try:

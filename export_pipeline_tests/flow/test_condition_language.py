@@ -137,13 +137,13 @@ TREES = st.recursive(
 )
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(derandomize=True, max_examples=120, deadline=None)
 @given(TREES)
 def test_condition_when_told_then_reads_the_same(tree: Tree) -> None:
     assert parse_condition(text_of(tree, {})) == tree
 
 
-@settings(derandomize=True, max_examples=600, deadline=None)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(
     st.lists(
         st.one_of(

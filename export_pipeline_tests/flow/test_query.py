@@ -175,7 +175,7 @@ def test_columns_when_wrong_then_named(columns: tuple[str, ...], told: str) -> N
         select(DATASET, {"campaign_id": CAMPAIGN}, columns)
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=80)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_literal_when_any_text_then_it_cannot_leave_its_quotes(value: str) -> None:
     dataset = Dataset(

@@ -10,14 +10,7 @@ from export_pipeline.ledger.audit import AuditLog
 from export_pipeline.ledger.database import Database
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
-from export_pipeline.ledger.schema import migrate_up
 from export_pipeline_tests.ledger.ledger_fixtures import Ledger
-
-
-@pytest.fixture
-def ledger_url(database_url: str) -> str:
-    migrate_up(SecretStr(database_url))
-    return database_url
 
 
 @pytest.fixture
