@@ -54,10 +54,10 @@ class World:
 
 
 @pytest.fixture
-def settings(database_url: str, s3_settings: dict[str, str], tmp_path: Path) -> Settings:
+def settings(ledger_url: str, s3_settings: dict[str, str], tmp_path: Path) -> Settings:
     """Settings for everything, with short waits; the source is the test's own to change."""
     return load_settings(
-        DATABASE_URL=database_url,
+        DATABASE_URL=ledger_url,
         **s3_settings,
         EXPORT_DIRECTORY=str(tmp_path / "exports"),
         EXPORT_HEARTBEAT_SECONDS="0.2",
@@ -67,8 +67,8 @@ def settings(database_url: str, s3_settings: dict[str, str], tmp_path: Path) -> 
 
 
 @pytest.fixture
-def world(database_url: str) -> World:
-    return made_world(database_url)
+def world(ledger_url: str) -> World:
+    return made_world(ledger_url)
 
 
 def made_world(url: str) -> World:
