@@ -17,8 +17,9 @@ from export_pipeline.cli.output import (
     print_job,
     print_json,
     progress_bar,
+    shown_moment,
 )
-from export_pipeline.cli.request_options import fields_of, request_options
+from export_pipeline.cli.request_options import fields_of, request_options, run_options
 from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
@@ -44,9 +45,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.command()
 @click.argument("dataset")
 @request_options
-@click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given).")
-@click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon.")
-@click.option("--no-wait", is_flag=True, help="File the request and return.")
+@run_options
 @as_option
 @json_option
 def export(
@@ -105,7 +104,7 @@ def link(export_id: str, email: str, as_json: bool) -> None:
         print_json({"id": export_id, **link_document(issued)})
     else:
         click.echo("\n".join(issued.urls.values()))
-        messages.print(f"works until {issued.expires_at:%Y-%m-%d %H:%M:%SZ}")
+        messages.print(f"works until {shown_moment(issued.expires_at)}")
 
 
 @click.command()

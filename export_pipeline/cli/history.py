@@ -1,11 +1,11 @@
 """Commands about what was exported: the list of exports, how often what is used."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
 
 from export_pipeline.cli.exports import as_option, json_option, parse_moment
-from export_pipeline.cli.output import job_document, print_json, print_rows
+from export_pipeline.cli.output import job_document, print_json, print_rows, shown_moment
 from export_pipeline.flow.history import Wanted, list_exports, usage
 from export_pipeline.model.job import Status
 from export_pipeline.services import open_services
@@ -67,7 +67,7 @@ def list_command(  # noqa: PLR0917 — click passes them by name
                 job.request.format,
                 job.status.value,
                 job.rows if job.files else job.rows_done or None,
-                f"{job.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
+                shown_moment(job.created_at),
                 job.request.requested_by,
             )
             for job in jobs
@@ -105,7 +105,7 @@ def usage_command(since: str | None, until: str | None, email: str, as_json: boo
                 f"{use.delivered:,}",
                 use.people,
                 f"{use.rows:,}",
-                f"{use.last_at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
+                shown_moment(use.last_at),
             )
             for use in found
         ),

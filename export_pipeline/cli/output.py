@@ -2,9 +2,8 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -17,9 +16,10 @@ from export_pipeline.flow.manage import Link
 from export_pipeline.model.errors import ExportError
 from export_pipeline.model.job import ExportJob, Status
 
-# What goes into a file or another program is not cut to the width of a terminal.
-console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1_000)
+console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
+# A table that goes into a file or another program is not cut to the width of a terminal.
+_tables = Console(highlight=False, width=None if console.is_terminal or "COLUMNS" in os.environ else 1_000)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -96,6 +96,11 @@ def print_job(job: ExportJob, link: Link | None = None) -> None:
     console.print(table)
 
 
+def shown_moment(at: datetime | None) -> str | None:
+    """A moment for people, in UTC."""
+    return None if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
 def print_rows(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table for people. What is in its first column, often an id, is never cut."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -103,14 +108,14 @@ def print_rows(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_column(header, no_wrap=place == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console.print(table)
+    _tables.print(table)
 
 
 def print_records(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Rows of many columns for people: a table where it fits, else one value below the other."""
     shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, (header, *(row[place] for row in shown)))) for place, header in enumerate(headers)]
-    if sum(widths) + 2 * len(widths) <= console.width:
+    if sum(widths) + 2 * len(widths) <= _tables.width:
         print_rows(headers, shown)
         return
     width = max(map(len, headers), default=0)

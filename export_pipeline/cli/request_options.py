@@ -1,6 +1,6 @@
-"""The options that say what is asked for, of every command that takes a request, and how they become its fields."""
+"""The options of commands that take a request: what is asked for, and how that becomes its fields; when it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -59,9 +59,25 @@ _OPTIONS = (
 )
 
 
+_RUN_OPTIONS = (
+    click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given)."),
+    click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon."),
+    click.option("--no-wait", is_flag=True, help="File the request and return."),
+)
+
+
 def request_options(command: F) -> F:
     """Gives a command the options; it gets their values as `**asked`."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, command)
+
+
+def run_options(command: F) -> F:
+    """Gives a command that files an export the options of when and where it runs."""
+    return _with(_RUN_OPTIONS, command)
+
+
+def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
+    for option in reversed(options):
         command = option(command)
     return command
 

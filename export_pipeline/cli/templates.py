@@ -1,13 +1,13 @@
 """Commands about templates: exports that have a name, to be asked for again. Each is one call into `flow`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
 from export_pipeline.cli.exports import as_option, follow, json_option, moment_of
-from export_pipeline.cli.output import console, print_json, print_rows
-from export_pipeline.cli.request_options import fields_of, request_options
+from export_pipeline.cli.output import console, print_json, print_rows, shown_moment
+from export_pipeline.cli.request_options import fields_of, request_options, run_options
 from export_pipeline.flow import templates
 from export_pipeline.flow.engine import Engine
 from export_pipeline.model.access import Role
@@ -64,7 +64,7 @@ def list_command(email: str, as_json: bool) -> None:
                 item.owner_email,
                 _told(item.shared),
                 item.runs,
-                item.last_run_at and f"{item.last_run_at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
+                shown_moment(item.last_run_at),
             )
             for item in found
         ),
@@ -143,9 +143,7 @@ def delete(name: str, email: str, as_json: bool) -> None:
 @template.command()
 @click.argument("name")
 @request_options
-@click.option("--at", metavar="TIME", help="Not before this moment (ISO 8601, UTC if no zone is given).")
-@click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon.")
-@click.option("--no-wait", is_flag=True, help="File the request and return.")
+@run_options
 @as_option
 @json_option
 def run(name: str, *, at: str | None, direct: bool, no_wait: bool, email: str, as_json: bool, **asked: Any) -> None:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -55,6 +56,7 @@ class SampleCampaign:
     calls: int
 
 
+@lru_cache(maxsize=1 << 16)
 def sample_id(kind: str, name: object) -> str:
     """The id of something in the sample: always the same."""
     return str(uuid.uuid5(_NAMESPACE, f"{kind}:{name}"))
@@ -127,13 +129,14 @@ class _Loader:
         self.connection = connection
 
     def load(self) -> None:
-        """All tables, each by one COPY; the calls' file is read once for each, so that nothing piles up in memory."""
-        months = sorted({row["campaign"] for row in _rows()})
+        """All tables, each by one COPY."""
+        rows = list(_rows())
+        months = sorted({row["campaign"] for row in rows})
         _copy(self.connection, "campaigns", _CAMPAIGN_COLUMNS, _campaigns(months))
         active = set(months[-2:])
-        _copy(self.connection, "contacts", _CONTACT_COLUMNS, (_contact(row, active) for row in _rows()))
-        _copy(self.connection, "calls", _CALL_COLUMNS, (call for row in _rows() for call in _calls(row, active)))
-        _copy(self.connection, "survey_answers", _ANSWER_COLUMNS, (a for row in _rows() for a in _answers(row, active)))
+        _copy(self.connection, "contacts", _CONTACT_COLUMNS, (_contact(row, active) for row in rows))
+        _copy(self.connection, "calls", _CALL_COLUMNS, (call for row in rows for call in _calls(row, active)))
+        _copy(self.connection, "survey_answers", _ANSWER_COLUMNS, (a for row in rows for a in _answers(row, active)))
 
 
 _CAMPAIGN_COLUMNS = ("id", "name", "owner_id", "assistant_used", "status", "created_at", "completed_at")

@@ -106,6 +106,12 @@ def test_command_when_misused_with_json_then_one_object_all_the_same(run: Run, a
     assert (done.returncode, document(done)["error_kind"]) == (2, "invalid")
 
 
+def test_table_when_it_goes_into_a_file_then_nothing_of_it_is_cut(run: Run) -> None:
+    lines = run("datasets", COLUMNS=None).stdout.splitlines()
+    [line] = [line for line in lines if line.startswith("experiment_results ")]
+    assert len(line) > 80 and line.rstrip().endswith("admin (all)") and "…" not in line
+
+
 def test_export_when_it_fails_then_code_five_and_the_row_says_why(run: Run) -> None:
     done = run(*EXPORT, *ADMIN, "--direct", "--json", S3_BUCKET_NAME="no-such-bucket", EXPORT_MAX_ATTEMPTS="1")
     assert done.returncode == 5, done.stdout + done.stderr
