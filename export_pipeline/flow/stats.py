@@ -67,8 +67,8 @@ def dataset_stats(engine: Engine, email: str, dataset: str | None = None) -> lis
     allowed = [item for item in chosen if principal.role in item.access]
     with engine.source.connect() as connection:
         # No transaction of all: a question that is stopped takes nothing else with it.
-        for setting in (f"statement_timeout = {_QUESTION_MILLISECONDS}", "timezone = 'UTC'", "jit = off"):
-            connection.execute(f"SET {setting}".encode())
+        connection.execute("SET timezone = 'UTC'")
+        connection.execute("SET jit = off")
         questions = [_Questions(connection, item, principal, engine.source.own_role) for item in allowed]
         return [item.stats() if dataset else item.stats_if_any() for item in questions]
 
@@ -192,11 +192,16 @@ class _Questions:
 
     def _ask(self, query: sql.Composed) -> list[Any] | None:
         """The rows of the answer, or None where it takes too long."""
+        limit, none = (sql.SQL("SET LOCAL statement_timeout = {}").format(ms) for ms in (_QUESTION_MILLISECONDS, 0))
         try:
             with self._connection.transaction():
                 for setting in access_settings(self._scope, self._principal.id, self._own_role):
                     self._connection.execute(setting)
-                return self._connection.execute(query).fetchall()
+                # For the question alone: a COMMIT that is stopped would leave the transaction open, and broken.
+                self._connection.execute(limit)
+                found = self._connection.execute(query).fetchall()
+                self._connection.execute(none)
+                return found
         except psycopg.errors.QueryCanceled:
             return None
 
