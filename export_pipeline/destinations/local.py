@@ -138,6 +138,10 @@ class LocalFolder:
 
         return DirFileSystem(str(self.root))
 
+    def path(self, key: str) -> Path:
+        """See `Destination.path`."""
+        return self._existing(key)
+
     def address(self, key: str) -> str:
         """See `Destination.address`."""
         return self._path(key).as_uri()

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -102,8 +103,17 @@ class S3Bucket:
 
         with told(self.bucket):
             size = obstore.head(self._store, key)["size"]
-            for start in range(0, size, _READ_BYTES):
-                yield bytes(obstore.get_range(self._store, key, start=start, end=min(start + _READ_BYTES, size)))
+
+            def piece(start: int) -> bytes:
+                end = min(start + _READ_BYTES, size)
+                return bytes(obstore.get_range(self._store, key, start=start, end=end)) if start < end else b""
+
+            with ThreadPoolExecutor(1, "read") as ahead:
+                following = ahead.submit(piece, 0)
+                for start in range(0, size, _READ_BYTES):
+                    found = following.result()
+                    following = ahead.submit(piece, start + _READ_BYTES)
+                    yield found
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
         """See `Destination.confirm`.
@@ -195,6 +205,9 @@ class S3Bucket:
         from export_pipeline.destinations._ranges import RangeFileSystem
 
         return RangeFileSystem("s3", **self._options())
+
+    def path(self, key: str) -> None:
+        """See `Destination.path`: it has to be fetched."""
 
     def address(self, key: str) -> str:
         """See `Destination.address`."""

@@ -56,10 +56,10 @@ class Verifier:
         self._attempt.check()
 
     def check(self, path: Path, file: ExportFile) -> Verification:
-        """Compares a file that lies here, or each file in it. Raises Unproven, Rejected, Cancelled."""
+        """Compares a file that lies here, byte by byte hashed already, or each file in it. Raises Unproven, Rejected,
+        Cancelled."""
         archiver = self._formats[self._document["format"]].archiver
         try:
-            _check_bytes(path, file, file.key)
             if archiver is not None:
                 return self._check_archive(path, archiver)
             if file.members:
@@ -87,7 +87,7 @@ class Verifier:
             for member in _files_of(inner._document):
                 self.check_wanted()
                 archiver.extract(archive, member.key, path, password)
-                _check_bytes(path, member, member.key)
+                _check_bytes(path, member)
                 proofs.append(inner._compare(path, member, inner._part_of(member)))
         return combined(proofs)
 
@@ -124,21 +124,40 @@ def combined(parts: list[Verification]) -> Verification:
     return parts[0] if len(set(parts)) == 1 else Verification.SAMPLED
 
 
-def verify_delivered(destination: Destination, files: tuple[ExportFile, ...], verifier: Verifier) -> Verification:
-    """Reads files back from where they were delivered. Raises Unproven where one is not what was written."""
+def verify_delivered(
+    destination: Destination, files: tuple[ExportFile, ...], verifier: Verifier, *, confirmed: bool = False
+) -> Verification:
+    """Reads files back from where they were delivered; `confirmed`: a moment ago their SHA-256 was right there. Raises
+    Unproven where one is not what was written."""
     proofs = []
     for file in files:
         if not file.certificate and not any(member.certificate for member in file.members):
             proofs.append(Verification.OFF)
             continue
-        with TemporaryDirectory(prefix="export-") as folder:
-            path = Path(folder, file.key.rpartition("/")[2])
-            with path.open("wb") as target:
-                for chunk in destination.read(file.key):
-                    verifier.check_wanted()
-                    target.write(chunk)
+        with _fetched(destination, file, verifier, confirmed=confirmed) as path:
             proofs.append(verifier.check(path, file))
     return combined(proofs)
+
+
+@contextmanager
+def _fetched(destination: Destination, file: ExportFile, verifier: Verifier, *, confirmed: bool) -> Iterator[Path]:
+    """The file on this machine, its SHA-256 compared. Raises Unproven, Cancelled."""
+    path = destination.path(file.key)
+    if path is not None:
+        if not confirmed:
+            _check_bytes(path, file)
+        yield path
+        return
+    with TemporaryDirectory(prefix="export-") as folder:
+        path = Path(folder, file.key.rpartition("/")[2])
+        found = hashlib.sha256()
+        with path.open("wb") as target:
+            for chunk in destination.read(file.key):
+                verifier.check_wanted()
+                found.update(chunk)
+                target.write(chunk)
+        _compare_bytes(found.hexdigest(), path, file)
+        yield path
 
 
 def verify_again(engine: Engine, job: ExportJob, extent: Verify | None, attempt: Attempt) -> Verification:
@@ -165,6 +184,7 @@ def verify_copy(
     document, file = _read(path, manifest)
     verifier = Verifier(document, formats, Attempt("verify", 1), password=password, extent=extent)
     try:
+        _check_bytes(path, file)
         return file.rows, _told(verifier.check(path, file), document["format"])
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise Rejected(f"{manifest} does not say what is needed to verify {path.name} ({error})") from None
@@ -205,12 +225,17 @@ def _known(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"key": item["name"], "url": "", **kept, "certificate": item.get("certificate"), "members": members}
 
 
-def _check_bytes(path: Path, file: ExportFile, name: str) -> None:
+def _check_bytes(path: Path, file: ExportFile) -> None:
     with path.open("rb") as source:
-        found = hashlib.file_digest(source, "sha256").hexdigest()
-    if found != file.sha256:
-        size = path.stat().st_size
-        raise Broken(f"{name} is not the file that was delivered: its SHA-256 differs ({size:,} bytes)")
+        _compare_bytes(hashlib.file_digest(source, "sha256").hexdigest(), path, file)
+
+
+def _compare_bytes(sha256: str, path: Path, file: ExportFile) -> None:
+    """Raises Unproven unless the file that lies here, with that SHA-256, is the one that was written."""
+    if sha256 != file.sha256:
+        raise Unproven(
+            f"{file.key} is not the file that was delivered: its SHA-256 differs ({path.stat().st_size:,} bytes)"
+        )
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from export_pipeline.model.errors import Broken, Rejected
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+    import pyarrow as pa
 
 _BATCH_ROWS = 16_384
 
@@ -74,7 +76,7 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
         query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, source(limits), sql.Literal(before), limit)
         try:
             with _connection(limits, threads) as connection:
-                for batch in connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS):
+                for batch in _ahead(connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS)):
                     frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
                     frame.columns = [column.name for column in columns]
                     before += frame.height
@@ -85,6 +87,16 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
             if limits is _GENEROUS:
                 # The error's text may hold a value out of the rows.
                 raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
+
+
+def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, the next of them being read while one is worked on."""
+    remaining = iter(batches)
+    with ThreadPoolExecutor(1, "read-back") as thread:
+        following = thread.submit(next, remaining, None)
+        while (batch := following.result()) is not None:
+            following = thread.submit(next, remaining, None)
+            yield batch
 
 
 def count(source: Source) -> int:
@@ -117,6 +129,8 @@ def _connection(limits: Limits, threads: int = 2) -> Iterator[duckdb.DuckDBPyCon
         "TimeZone": "UTC",
         "autoinstall_known_extensions": "false",
         "temp_directory": "",
+        # As Polars holds texts: a quarter less work.
+        "produce_arrow_string_view": "true",
     }
     connection = duckdb.connect(config=config)
     try:

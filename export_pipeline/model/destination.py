@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 
@@ -58,6 +59,9 @@ class Destination(Protocol):
 
     def filesystem(self) -> Any:
         """An fsspec filesystem in which keys are paths, for engines that read files themselves."""
+
+    def path(self, key: str) -> Path | None:
+        """The object as a file of this machine, to be read only; None where it has to be fetched."""
 
     def address(self, key: str) -> str:
         """Where the object is, for people and tools: `s3://bucket/key`, `file:///…`. Not secret."""
