@@ -33,7 +33,14 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             templates=Templates(database),
             watermarks=Watermarks(database),
             source=Source(
-                settings.source, snapshot_seconds=settings.snapshot_seconds, own_role=settings.source_own_role
+                settings.source,
+                snapshot_seconds=settings.snapshot_seconds,
+                own_role=settings.source_own_role,
+                tuning={
+                    "work_mem": settings.work_mem,
+                    "max_parallel_workers_per_gather": settings.parallel_workers,
+                    "jit": "off",
+                },
             ),
             history=History(database),
             datasets=load_datasets(settings),

@@ -185,6 +185,14 @@ class Settings(BaseSettings):
         description="PostgreSQL's work_mem while exporting: what a sort may take before it goes to disk, in each "
         "process of the query. 64MB is kinder to a small server, and makes an export of a million rows a tenth slower.",
     )
+    parallel_workers: int = Field(
+        1,
+        ge=0,
+        le=64,
+        alias="EXPORT_PARALLEL_WORKERS",
+        description="How many processes more than one PostgreSQL may read an export with "
+        "(max_parallel_workers_per_gather). A database server with cores to spare sorts sooner with more.",
+    )
     snapshot_seconds: int = Field(
         7200,
         gt=0,

@@ -70,7 +70,7 @@ def take_day(engine: Engine, day: date, attempt: Attempt) -> tuple[ExportFile, d
         with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
             fitted = fit_plan(plan, snapshot)
             context = FileContext("extract", EVENTS.name, EVENTS.title, EVENTS.columns, snapshot.taken_at)
-            with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as rows:
+            with stream(engine.source, snapshot, fitted, attempt) as rows:
                 key = f"{prefix}{EVENTS.name}.parquet"
                 [file] = write_files(rows, plan, context, attempt, destination=destination, key=key)
         destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)

@@ -21,7 +21,7 @@ from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.mask import masked
 from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan, of_another_type
 from export_pipeline.flow.query import OWNED, Selection
-from export_pipeline.flow.source import Snapshot, Source, access_settings, session_settings
+from export_pipeline.flow.source import Snapshot, Source, access_settings, session_settings, set_locally
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected, Transient
 from export_pipeline.model.format import polars_type
@@ -72,18 +72,15 @@ def open_source(
     with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
         fits = [fit_plan(narrowed(plan, snapshot), snapshot) for plan in plans]
         fitted = {id(of): fit for plan, fit in zip(plans, fits, strict=True) for of in (plan, fit.plan)}
-        work_mem = engine.settings.work_mem
         yield Opened(
             snapshot.taken_at,
             tuple(fit.plan for fit in fits),
-            lambda plan: stream(engine.source, snapshot, fitted[id(plan)], attempt, work_mem=work_mem),
+            lambda plan: stream(engine.source, snapshot, fitted[id(plan)], attempt),
         )
 
 
 @contextmanager
-def stream(
-    source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Attempt, *, work_mem: str
-) -> Iterator[Rows]:
+def stream(source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Attempt) -> Iterator[Rows]:
     """A fitted plan's rows, in a connection of its own that joins the snapshot.
 
     The driver's own objects, not its DB-API: that would import half of pyarrow, and pandas where it is installed, for
@@ -99,7 +96,7 @@ def stream(
             connection.set_autocommit(False)
             statement = stack.enter_context(adbc_driver_manager.AdbcStatement(connection))
             stack.enter_context(attempt.stopping_with(statement.cancel))
-            for setting in _session(source, snapshot, work_mem, fitted.plan.selection):
+            for setting in _session(source, snapshot, fitted.plan.selection):
                 statement.set_sql_query(setting.as_string(snapshot.connection))
                 statement.execute_update()
             statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
@@ -222,13 +219,12 @@ def _property_errors(selection: Selection, attempt: Attempt) -> Iterator[None]:
             raise of_another_type(selection) from error
 
 
-def _session(source: Source, snapshot: Snapshot, work_mem: str, selection: Selection) -> list[sql.Composed]:
+def _session(source: Source, snapshot: Snapshot, selection: Selection) -> list[sql.Composed]:
     return [
         sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").format(),
         sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot.id)),
         *session_settings(snapshot.connection.info.server_version, source.snapshot_seconds),
-        sql.SQL("SET LOCAL work_mem = {}").format(sql.Literal(work_mem)),
-        sql.SQL("SET LOCAL jit = off").format(),
+        *set_locally({name: sql.Literal(value) for name, value in source.tuning.items()}),
         *access_settings(selection.scope, selection.owner_id, source.own_role),
     ]
 

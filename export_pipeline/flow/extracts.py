@@ -207,7 +207,7 @@ def _take(engine: Engine, prefix: str, table: Dataset, snapshot: Snapshot, attem
     )
     fitted = fit_plan(plan, snapshot)
     context = FileContext("extract", table.name, table.title, table.columns, snapshot.taken_at)
-    with stream(engine.source, snapshot, fitted, attempt, work_mem=engine.settings.work_mem) as rows:
+    with stream(engine.source, snapshot, fitted, attempt) as rows:
         key = f"{prefix}{table.name}.parquet"
         [file] = write_files(rows, plan, context, attempt, destination=destination, key=key)
     destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)

@@ -3,7 +3,7 @@
 Reading only, so a read-only account suffices. Errors of the driver become ours here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,12 +37,21 @@ class Snapshot:
 
 
 class Source:
-    """The source database, by its URL. `own_role` is the role that a person's own rows are read in; None: as it is."""
+    """The source database, by its URL. `own_role` is the role that a person's own rows are read in; None: as it is.
+    `tuning` are settings of PostgreSQL's for the transaction that reads the rows, by name."""
 
-    def __init__(self, url: SecretStr, *, snapshot_seconds: int, own_role: str | None = None) -> None:
+    def __init__(
+        self,
+        url: SecretStr,
+        *,
+        snapshot_seconds: int,
+        own_role: str | None = None,
+        tuning: Mapping[str, str | int] | None = None,
+    ) -> None:
         self.url = url
         self.snapshot_seconds = snapshot_seconds
         self.own_role = own_role
+        self.tuning = dict(tuning or {})
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -105,6 +114,11 @@ def session_settings(server_version: int, snapshot_seconds: int) -> list[sql.Com
     settings["client_connection_check_interval"] = sql.Literal("5s")
     settings |= {"timezone": sql.Literal("UTC"), "intervalstyle": sql.Literal("iso_8601")}
     settings |= {"extra_float_digits": sql.Literal(1)}
+    return set_locally(settings)
+
+
+def set_locally(settings: Mapping[str, sql.Composable]) -> list[sql.Composed]:
+    """The statements that set PostgreSQL's settings for a transaction."""
     return [sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()]
 
 
