@@ -1,7 +1,5 @@
 """Commands about exports: ask for one, show, link, cancel, retry. Each is one call into `flow`."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -243,7 +241,7 @@ def _poll(
 
 
 def _run_here(engine: Engine, job: ExportJob) -> ExportJob:
-    """Runs the export in this process and tells Dagster about it. Returns the row however it ended."""
+    """Runs the export in this process; Dagster hears of it by itself. Returns the row however it ended."""
     with progress_bar() as bar:
         task = bar.add_task("planning", total=None, rows="")
 
@@ -255,19 +253,12 @@ def _run_here(engine: Engine, job: ExportJob) -> ExportJob:
                 messages.print(f"{attempt.phase.value}: {rows}, {attempt.bytes_done:,} bytes")
 
         try:
-            done = run_to_the_end(engine, job, observer=observe)
+            return run_to_the_end(engine, job, observer=observe)
         except (ExportError, KeyboardInterrupt):
             ended = engine.jobs.get(job.id)
             if ended is None or ended.status not in _ENDED:
                 raise
             return ended
-    return _reported(done)
-
-
-def _reported(job: ExportJob) -> ExportJob:
-    """Tells Dagster, from a process of its own: in this one it would cost 100 MB beside the export."""
-    subprocess.run([sys.executable, "-m", "export_pipeline.orchestration.direct", job.id], check=False)
-    return job
 
 
 def moment_of(at: str | None, *, direct: bool, no_wait: bool) -> datetime | None:

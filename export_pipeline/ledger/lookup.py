@@ -153,6 +153,19 @@ class JobLookup:
         """The jobs that a Dagster run last had."""
         return self._jobs("dagster_run_id = %(run_id)s", run_id=run_id)
 
+    def completed_outside_dagster(self, since: datetime, *, known: list[str], limit: int) -> list[ExportJob]:
+        """The jobs that were completed since then by no run of Dagster's, but for the `known`, oldest first."""
+        return self._jobs(
+            """
+            status = 'completed' AND dagster_run_id IS NULL
+            AND completed_at >= %(since)s AND id <> ALL (%(known)s::uuid[])
+            ORDER BY completed_at, id LIMIT %(limit)s
+            """,
+            since=since,
+            known=known,
+            limit=limit,
+        )
+
     def _jobs(self, condition: LiteralString, **values: Any) -> "list[ExportJob]":
         rows = self._database.rows(
             sql.SQL("SELECT * FROM exports.export_jobs WHERE {}").format(sql.SQL(condition)), values

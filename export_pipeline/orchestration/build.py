@@ -7,6 +7,7 @@ from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
 from export_pipeline.orchestration.campaigns import campaign_completed_sensor
 from export_pipeline.orchestration.daily import daily_events, events_job, events_schedule
+from export_pipeline.orchestration.direct import direct_exports_sensor
 from export_pipeline.orchestration.exports import build_export_job
 from export_pipeline.orchestration.nightly import build_nightly_exports, extract_job, extract_schedule, extracts
 from export_pipeline.orchestration.reporting import described, export_asset_key, table_schema
@@ -51,6 +52,7 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
             build_requests_sensor(),
             campaign_completed_sensor,
             sweep_sensor,
+            direct_exports_sensor,
             export_failure_sensor,
             export_cancel_sensor,
         ],

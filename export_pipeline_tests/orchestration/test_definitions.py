@@ -23,6 +23,7 @@ def test_definitions_when_loaded_then_hold_exactly_these_names() -> None:
     ]
     assert sorted(sensor.name for sensor in repository.sensor_defs) == [
         "campaign_completed_sensor",
+        "direct_exports_sensor",
         "export_cancel_sensor",
         "export_failure_sensor",
         "export_requests_sensor",

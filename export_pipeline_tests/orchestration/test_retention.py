@@ -1,4 +1,4 @@
-"""`retention_job`, and events about exports that ran outside Dagster."""
+"""`retention_job`, and the sensor for exports that ran outside Dagster."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +12,9 @@ from export_pipeline.flow.export import run_export
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.job import ExportJob, ExportRequest, Phase, Status
-from export_pipeline.orchestration.direct import report_materialization
+from export_pipeline.orchestration.direct import direct_exports_sensor
 from export_pipeline.orchestration.reporting import progress_line, stack
+from export_pipeline.orchestration.resource import ServicesResource
 from export_pipeline.orchestration.retention import delete_old_runs
 from export_pipeline_tests.orchestration.conftest import World, objects
 
@@ -63,29 +64,43 @@ _SUCCESS, _STARTED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.STARTED
 def _nothing() -> None: ...
 
 
-def test_direct_export_when_reported_then_dagster_has_its_event_without_a_run(
-    delivered: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_direct_exports_sensor_when_one_ran_outside_dagster_then_its_event_is_recorded_once(
+    services: ServicesResource, instance: dg.DagsterInstance, engine: Engine, world: World, delivered: ExportJob
 ) -> None:
-    monkeypatch.setenv("EXPORT_STATE_DIRECTORY", str(tmp_path))
-    report_materialization(delivered)
-    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
-        event = instance.get_latest_materialization_event(dg.AssetKey(["exports", "campaign_results"]))
-        assert event is not None
-        assert event.asset_materialization is not None
-        assert event.run_id == ""
-        metadata = event.asset_materialization.metadata
-    assert metadata["dagster/row_count"].value == 25
-    assert metadata["sha256"].value == delivered.files[0].sha256
-    assert "link" not in metadata, "whoever called has printed one; another would only be another secret"
+    [event], cursor = _tick(services, instance, None)
+    assert event.asset_key == dg.AssetKey(["exports", "campaign_results"])
+    assert event.metadata["dagster/row_count"].value == 25
+    assert event.metadata["sha256"].value == delivered.files[0].sha256
+    assert "link" not in event.metadata, "whoever called has printed one; another would only be another secret"
+    assert _tick(services, instance, cursor)[0] == []
+
+    # It ended before the one that is known, and is seen after it: its transaction took longer.
+    late = run_export(engine, file_request(engine, delivered.request, claim_as=""))
+    world.run(
+        f"UPDATE exports.export_jobs SET completed_at = completed_at - interval '1 minute' WHERE id = '{late.id}'"
+    )
+    [event], cursor = _tick(services, instance, cursor)
+    assert event.tags["export/id"] == late.id
+    assert _tick(services, instance, cursor)[0] == []
 
 
-def test_direct_export_when_dagsters_storage_is_out_of_order_then_only_a_warning_is_left(
-    delivered: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_direct_exports_sensor_when_a_run_of_dagsters_made_it_or_the_ledger_is_away_then_nothing_is_recorded(
+    services: ServicesResource, instance: dg.DagsterInstance, world: World, delivered: ExportJob
 ) -> None:
-    monkeypatch.setenv("EXPORT_STATE_DIRECTORY", str(tmp_path / "file"))
-    (tmp_path / "file").write_text("no folder")
-    report_materialization(delivered)
-    assert f"Dagster was not told of the export {delivered.id}" in caplog.text
+    world.run("UPDATE exports.export_jobs SET dagster_run_id = 'run'")
+    assert _tick(services, instance, None) == ([], None)
+    world.run("ALTER TABLE exports.export_jobs RENAME TO elsewhere")
+    assert _tick(services, instance, "{}") == ([], "{}")
+
+
+def _tick(
+    services: ServicesResource, instance: dg.DagsterInstance, cursor: str | None
+) -> tuple[list[dg.AssetMaterialization], str | None]:
+    context = dg.build_sensor_context(
+        instance=instance, cursor=cursor, resources={"services": services}, sensor_name="direct_exports_sensor"
+    )
+    result = direct_exports_sensor.evaluate_tick(context)
+    return [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)], result.cursor
 
 
 def test_progress_line_when_rows_are_estimated_then_tells_percent_and_rate() -> None:
