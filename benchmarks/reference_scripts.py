@@ -114,11 +114,44 @@ def fastavro(url: str, query: str, path: str) -> int:
     return rows
 
 
+def dlt_csv(url: str, query: str, path: str) -> int:
+    """dlt, as its documentation reads a query: rows by SQLAlchemy, chunk by chunk, to CSV files in a folder."""
+    import shutil
+
+    import dlt
+    import sqlalchemy as sa
+
+    folder = f"{path}.dlt"
+    rows = 0
+
+    @dlt.resource(name="results")
+    def results() -> Any:
+        nonlocal rows
+        engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+        with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK_ROWS) as connection:
+            for part in connection.execute(sa.text(query)).mappings().partitions():
+                rows += len(part)
+                yield [dict(row) for row in part]
+
+    pipeline = dlt.pipeline(
+        "bench",
+        pipelines_dir=f"{folder}/state",
+        destination=dlt.destinations.filesystem(bucket_url=f"{folder}/files"),
+        dataset_name="export",
+    )
+    try:
+        pipeline.run(results(), loader_file_format="csv")
+        return rows
+    finally:
+        shutil.rmtree(folder)
+
+
 SCRIPTS = {
     "pandas": pandas,
     "csv module": csv_module,
     "duckdb parquet": duckdb_parquet,
     "pandas parquet": pandas_parquet,
+    "dlt": dlt_csv,
     "fastavro": fastavro,
 }
 
