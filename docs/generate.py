@@ -37,7 +37,8 @@ def settings_page() -> str:
         "Settings",
         "All settings come from the environment. While the embedded services run in the working directory, the "
         "database and the bucket default to theirs; setting `DATABASE_URL` or `S3_BUCKET_NAME` leaves them for yours "
-        "(see [Your own database and bucket](own-database-and-bucket.md)). A missing or wrong setting is reported in "
+        "(see [Your own database and bucket](own-database-and-bucket.md)). While `up` runs, `EXPORT_LINK_URL` is its "
+        "door's, unless one of these or `EXPORT_DIRECTORY` is set. A missing or wrong setting is reported in "
         "one sentence that names it.",
         _table(("Variable", "Default", "Meaning"), rows),
         "`EXPORT_STATE_DIRECTORY` (default `.export_pipeline` in the working directory) is the folder in which the "

@@ -10,6 +10,7 @@ from export_pipeline.ledger.database import Database
 from export_pipeline.ledger.history import History
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
+from export_pipeline.ledger.links import Links
 from export_pipeline.ledger.templates import Templates
 from export_pipeline.ledger.watermarks import Watermarks
 from export_pipeline.model.dataset import Dataset
@@ -30,6 +31,7 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
             jobs=Jobs(database),
             audit=AuditLog(database),
             leftovers=Leftovers(database),
+            links=Links(database),
             templates=Templates(database),
             watermarks=Watermarks(database),
             source=Source(

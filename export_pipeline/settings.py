@@ -15,6 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+#: In the state folder, while `up` runs: the address of its door for links.
+DOOR_FILE = "door.json"
 #: The least that a key of keyed hashes is made of.
 _KEY_CHARACTERS = 32
 
@@ -40,16 +42,13 @@ def limit_polars_buffers() -> None:
 
 
 class _EmbeddedSource(PydanticBaseSettingsSource):
-    """The settings that the embedded services publish while they run."""
+    """The settings that the embedded services, and the door for links, publish while they run."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         raise NotImplementedError  # __call__ answers for all fields at once
 
     def __call__(self) -> dict[str, Any]:
-        try:
-            found = json.loads((state_folder() / "services.json").read_text())
-        except (OSError, ValueError):
-            return {}
+        found = _published("services.json")
         # Half of them from here and half from the environment would send data to the wrong place.
         pairs = {
             "DATABASE_URL": ("DATABASE_URL", "database_url"),
@@ -58,7 +57,20 @@ class _EmbeddedSource(PydanticBaseSettingsSource):
             "AWS_ACCESS_KEY_ID": ("S3_BUCKET_NAME", "access_key_id"),
             "AWS_SECRET_ACCESS_KEY": ("S3_BUCKET_NAME", "secret_access_key"),
         }
-        return {name: found[key] for name, (group, key) in pairs.items() if key in found and group not in os.environ}
+        values = {name: found[key] for name, (group, key) in pairs.items() if key in found and group not in os.environ}
+        # The door knows the links in its own ledger only, and the files at its own destinations.
+        if not {"DATABASE_URL", "S3_BUCKET_NAME", "EXPORT_DIRECTORY"} & os.environ.keys():
+            values |= _published(DOOR_FILE)
+        return values
+
+
+def _published(name: str) -> dict[str, Any]:
+    """What a file of the state folder tells; nothing where there is none."""
+    try:
+        found: dict[str, Any] = json.loads((state_folder() / name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 class Settings(BaseSettings):
@@ -155,6 +167,12 @@ class Settings(BaseSettings):
     url_ttl_seconds: int = Field(
         3600, gt=0, le=604_800, alias="EXPORT_URL_TTL_SECONDS", description="How long a link works (seconds)."
     )
+    link_url: str | None = Field(
+        None,
+        alias="EXPORT_LINK_URL",
+        description="The public address of `export-pipeline links serve`: links then go through it, are counted and "
+        "can be revoked (docs/links.md). Default: links are presigned by the store.",
+    )
     ttl_days: int = Field(7, gt=0, alias="EXPORT_TTL_DAYS", description="How long a one-off export is kept (days).")
     cleanup_days: int = Field(
         30,
@@ -209,6 +227,15 @@ class Settings(BaseSettings):
         if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise ValueError("must look like postgresql://user:password@host:5432/database")
         return SecretStr(f"postgresql://{rest}")
+
+    @field_validator("link_url", mode="after")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+            raise ValueError("must look like https://files.example.com, without user, query and fragment")
+        return value.rstrip("/")
 
     @field_validator("hash_keys", mode="after")
     @classmethod

@@ -22,6 +22,7 @@ from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_to_the_end
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.publish import MANIFEST
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy
@@ -97,7 +98,7 @@ def show(export_id: str, email: str, as_json: bool) -> None:
 def link(export_id: str, email: str, as_json: bool) -> None:
     """Make a new download link. Whoever has it has the data, until it expires."""
     with open_services() as engine:
-        issued = manage.issue_link(engine, email, export_id)
+        issued = issue_link(engine, email, export_id)
     if as_json:
         print_json({"id": export_id, **link_document(issued)})
     else:
@@ -184,7 +185,7 @@ def finish(engine: Engine, job: ExportJob, email: str, as_json: bool) -> None:
             print_json(job_document(job))
             raise SystemExit(error_of(job).exit_code)
         raise error_of(job)
-    issued = manage.issue_link(engine, email, job.id)
+    issued = issue_link(engine, email, job.id)
     if as_json:
         print_json(job_document(job, issued))
     else:

@@ -9,7 +9,7 @@ from export_pipeline.cli.exports import json_option, wait_for
 from export_pipeline.cli.output import console, human_bytes, print_json, print_rows, seconds
 from export_pipeline.embedded import services as embedded
 from export_pipeline.embedded.sample import SHOWN_CAMPAIGN, SHOWN_OWNER, load_sample
-from export_pipeline.flow import manage
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.request import file_request
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.errors import Broken
@@ -81,7 +81,7 @@ def demo() -> None:
             job = wait_for(engine, file_request(engine, request).id)
             if job.status is not Status.COMPLETED:
                 raise Broken(f"the demo's export is {job.status.value}: {job.error}")
-            link = manage.issue_link(engine, SHOWN_OWNER, job.id)
+            link = issue_link(engine, SHOWN_OWNER, job.id)
             copy = _download(link.url, job)
     _show_result(job, link.url, copy)
     _show_next(job, SHOWN_OWNER)

@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from export_pipeline import __version__
-from export_pipeline.cli import before, catalogue, exports, history, local, operations, subjects, templates
+from export_pipeline.cli import before, catalogue, exports, history, links, local, operations, subjects, templates
 from export_pipeline.cli.output import error_document, messages, print_json
 from export_pipeline.model.errors import Broken, ExportError, Rejected
 from export_pipeline.registry import RegistryError
@@ -39,6 +39,7 @@ for command in (
     *exports.COMMANDS,
     *before.COMMANDS,
     *history.COMMANDS,
+    *links.COMMANDS,
     *subjects.COMMANDS,
     *templates.COMMANDS,
     *catalogue.COMMANDS,

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
-from export_pipeline.flow.manage import Link
+from export_pipeline.flow.links import Link
 from export_pipeline.model.errors import ExportError
 from export_pipeline.model.job import ExportJob, Status
 

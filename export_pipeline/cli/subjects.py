@@ -62,6 +62,7 @@ def _document(report: SubjectReport) -> dict[str, object]:
                 "destination": holding.job.request.destination,
                 "requested_by": holding.job.request.requested_by,
                 "links_to": list(holding.links_to),
+                "link_uses": holding.link_uses,
                 "completed_at": holding.job.completed_at.isoformat() if holding.job.completed_at else None,
                 "expires_at": holding.job.expires_at.isoformat() if holding.job.expires_at else None,
                 "files": [file.url for file in holding.job.files],
@@ -77,7 +78,7 @@ def _document(report: SubjectReport) -> dict[str, object]:
 
 def _print(report: SubjectReport) -> None:
     print_rows(
-        ("export", "dataset", "format", "by", "links to", "completed", "now"),
+        ("export", "dataset", "format", "by", "links to", "uses", "completed", "now"),
         (
             (
                 holding.job.id,
@@ -85,6 +86,7 @@ def _print(report: SubjectReport) -> None:
                 holding.job.request.format,
                 holding.job.request.requested_by,
                 ", ".join(holding.links_to),
+                holding.link_uses,
                 f"{holding.job.completed_at:%Y-%m-%d}" if holding.job.completed_at else "",
                 "expired" if holding.job.id in report.expired else "live",
             )

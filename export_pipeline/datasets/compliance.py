@@ -12,7 +12,9 @@ DATASET = Dataset(
     description=(
         "One row per permission change (a user's role), configuration change (a setting or a feature flag), other "
         "action of an administrator in the application, and data access: every export from the request to the end, "
-        "and every link. The audit log of exports has to lie in the source's database."
+        "every link, and every use of one that goes through our door (docs/links.md); the use of one that the store "
+        "presigned is known to the store's access log alone. The audit log of exports has to lie in the source's "
+        "database."
     ),
     source="""(
         SELECT

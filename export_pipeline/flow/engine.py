@@ -9,6 +9,7 @@ from export_pipeline.ledger.audit import AuditLog
 from export_pipeline.ledger.history import History
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.ledger.leftovers import Leftovers
+from export_pipeline.ledger.links import Links
 from export_pipeline.ledger.templates import Templates
 from export_pipeline.ledger.watermarks import Watermarks
 from export_pipeline.model.dataset import Dataset
@@ -29,6 +30,7 @@ class Engine:
     jobs: Jobs
     audit: AuditLog
     leftovers: Leftovers
+    links: Links
     templates: Templates
     watermarks: Watermarks
     history: History

@@ -25,10 +25,12 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class Holding:
-    """A live export that holds the person. `links_to` are the e-mail addresses of those who were handed links."""
+    """A live export that holds the person. `links_to` are the e-mail addresses of those who were handed links,
+    `link_uses` how often those were used that go through our door; of others that is not known."""
 
     job: ExportJob
     links_to: tuple[str, ...]
+    link_uses: int
 
 
 @dataclass
@@ -112,7 +114,7 @@ def _search(engine: Engine, wanted: dict[bytes, list[int]]) -> SubjectReport:
                 else:
                     report.searched += 1
                 if answer is True:
-                    report.holdings.append(Holding(job, _links(engine, job)))
+                    report.holdings.append(_holding(engine, job))
     return report
 
 
@@ -135,6 +137,7 @@ def _look(engine: Engine, job: ExportJob, wanted: dict[bytes, list[int]]) -> boo
     return False if all(answer.readable for answer in answers) else None
 
 
-def _links(engine: Engine, job: ExportJob) -> tuple[str, ...]:
+def _holding(engine: Engine, job: ExportJob) -> Holding:
     events = [entry.event for entry in engine.audit.of(job.id)]
-    return tuple(dict.fromkeys(event.actor for event in events if event.action is Action.LINK))
+    links_to = dict.fromkeys(event.actor for event in events if event.action is Action.LINK)
+    return Holding(job, tuple(links_to), sum(event.action is Action.LINK_USED for event in events))

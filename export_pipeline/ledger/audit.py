@@ -29,6 +29,9 @@ class Action(StrEnum):
     PREVIEW = "preview"
     SEARCH = "search"
     ESTIMATE = "estimate"
+    LINK_USED = "link_used"
+    LINK_REVOKED = "link_revoked"
+    LINK_REFUSED = "link_refused"
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class AuditLog:
         self._append(AuditEvent(Action.REFUSAL, actor or "nobody", export_id, dataset, reason))
 
     def link(self, job: ExportJob, *, actor: str, expires_at: datetime) -> None:
-        """Records that a link was handed out. The link itself is not recorded."""
+        """Records that a link past our door was handed out: it is not recorded itself, and of its use nothing will be
+        known."""
         self._append(event_of(job, Action.LINK, actor, expires_at=expires_at.isoformat()))
 
     def preview(self, *, actor: str, dataset: str, reason: str, detail: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""Dagster on this machine, for `up` and `demo`: a code server, the daemon and, if wanted, the web server, as children.
+"""Dagster on this machine, for `up` and `demo`: a code server, the daemon and, if wanted, the web server and the door
+for links, as children.
 
 Each is a session of its own, so that Ctrl-C reaches this process alone, which then stops them in order; and each dies
 with this process, however that happens. The code server is one for both of the others: a process less, and a second.
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from urllib.error import URLError
@@ -27,7 +29,7 @@ from export_pipeline.embedded.processes import free_ports, is_free
 from export_pipeline.model.errors import Broken
 from export_pipeline.orchestration.launcher import WORKER_TAG
 from export_pipeline.orchestration.worker import Worker
-from export_pipeline.settings import state_folder
+from export_pipeline.settings import DOOR_FILE, load_settings, state_folder
 
 _MODULE = "export_pipeline.definitions"
 _SENSOR = "export_requests_sensor"
@@ -83,27 +85,58 @@ def _start(stack: ExitStack, instance: dg.DagsterInstance, home: Path, *, web: b
 
     children: list[_Child] = []
     stack.callback(_stop, children, instance)
+    door = _door_of(stack, home) if web else None
+    told = {"EXPORT_LINK_URL": door.address} if door else {}
     code_server = ["dagster", "api", "grpc", "-m", _MODULE, "--socket", str(code_socket), *_QUIET]
-    children.append(_Child(home, "code-server", code_server))
+    children.append(_Child(home, "code-server", code_server, told))
     _wait(lambda: _answers(code_socket), children)
 
     address = ""
+    served = []
     if web:
-        port = _kept_port(home)
+        port = _kept_port(home, "port")
         address = f"http://127.0.0.1:{port}"
+        served.append(f"{address}/server_info")
         arguments = ["-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
-        children.append(_Child(home, "webserver", ["dagster_webserver", *arguments]))
+        children.append(_Child(home, "webserver", ["dagster_webserver", *arguments], told))
     (home / "address.json").write_text(json.dumps({"address": address}))
 
-    children.append(_Child(home, "daemon", ["dagster._daemon", "run", "-w", str(workspace), *_QUIET]))
-    _wait(lambda: _ticks(instance, started) and (not address or _serves(address)), children)
+    children.append(_Child(home, "daemon", ["dagster._daemon", "run", "-w", str(workspace), *_QUIET], told))
+    if door:
+        served.append(f"{door.address}/health")
+        children.append(_Child(home, "links", ["export_pipeline.web.serve", "127.0.0.1", str(door.port)], told))
+    _wait(lambda: _ticks(instance, started) and all(map(_serves, served)), children)
+    if door:
+        door.file.write_text(json.dumps({"EXPORT_LINK_URL": door.address}))
     return address
+
+
+@dataclass(frozen=True)
+class _Door:
+    """Where the door for links is to listen, and the file that tells other processes while it does."""
+
+    port: int
+    file: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def _door_of(stack: ExitStack, home: Path) -> _Door | None:
+    """The door to start; None where EXPORT_LINK_URL names another."""
+    file = home.parent / DOOR_FILE
+    file.unlink(missing_ok=True)  # one that was killed left it
+    if load_settings().link_url:
+        return None
+    stack.callback(file.unlink, missing_ok=True)
+    return _Door(_kept_port(home, "links_port"), file)
 
 
 class _Child:
     """A process of ours, which dies with this one. Its output goes into a file of its name."""
 
-    def __init__(self, home: Path, name: str, command: Sequence[str]) -> None:
+    def __init__(self, home: Path, name: str, command: Sequence[str], told: dict[str, str]) -> None:
         self.name = name
         self.log = home / "processes" / f"{name}.log"  # Dagster empties a folder named logs
         self.log.parent.mkdir(exist_ok=True)
@@ -114,7 +147,7 @@ class _Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=os.environ | {"DAGSTER_HOME": str(home), "EXPORT_STATE_DIRECTORY": str(home.parent)},
+                env=os.environ | {"DAGSTER_HOME": str(home), "EXPORT_STATE_DIRECTORY": str(home.parent)} | told,
                 preexec_fn=_as_child,  # noqa: PLW1509  (no thread of ours is running yet)
             )
 
@@ -189,7 +222,7 @@ def _answers(path: Path) -> bool:
 
 def _serves(address: str) -> bool:
     try:
-        with urlopen(f"{address}/server_info", timeout=5) as response:  # noqa: S310
+        with urlopen(address, timeout=5) as response:  # noqa: S310
             return bool(response.status == 200)
     except (URLError, OSError):
         return False
@@ -203,9 +236,9 @@ def _ticks(instance: dg.DagsterInstance, since: float) -> bool:
     return False
 
 
-def _kept_port(home: Path) -> int:
-    """The web server's port: the same from run to run, unless somebody else took it."""
-    path = home / "port"
+def _kept_port(home: Path, name: str) -> int:
+    """A server's port, kept in the file of that name: the same from run to run, unless somebody else took it."""
+    path = home / name
     kept = int(path.read_text()) if path.exists() else 0
     if not kept or not is_free(kept):
         kept = free_ports(1)[0]

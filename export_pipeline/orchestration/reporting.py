@@ -9,11 +9,11 @@ from typing import Any
 
 import dagster as dg
 
-from export_pipeline.flow import manage
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.catalogue import entry_of
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.estimate import estimate_order
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.order import closed, make_order
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import reauthorize
@@ -210,7 +210,7 @@ def _schema(engine: Engine, job: ExportJob) -> Mapping[str, dg.TableSchema]:
 def _link(engine: Engine, job: ExportJob) -> Mapping[str, Any]:
     again = f"`export-pipeline link {job.id} --as EMAIL`"
     try:
-        issued = manage.issue_link(engine, job.request.requested_by, job.id)
+        issued = issue_link(engine, job.request.requested_by, job.id)
     except ExportError:
         # The file is there; that no link could be made now is no failure of the export.
         return {"new_link": dg.MetadataValue.md(again)}

@@ -12,6 +12,7 @@ from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.history import list_exports
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.access import SERVICE
@@ -76,7 +77,7 @@ def test_request_when_the_campaign_is_unknown_then_not_found(engine: Engine, ask
             )
 
 
-@pytest.mark.parametrize("verb", [manage.show_export, manage.issue_link, manage.cancel_export, manage.retry_export])
+@pytest.mark.parametrize("verb", [manage.show_export, issue_link, manage.cancel_export, manage.retry_export])
 def test_verb_when_the_export_is_someone_elses_then_forbidden_and_unknown_then_not_found(
     engine: Engine, asked: ExportRequest, verb: object
 ) -> None:
@@ -119,10 +120,10 @@ def test_run_when_the_role_was_lost_since_then_forbidden_and_nothing_read(
 def test_link_when_the_export_has_no_file_then_told_why(engine: Engine, asked: ExportRequest) -> None:
     job = file_request(engine, asked)
     with pytest.raises(Rejected, match="is pending: there is no file yet"):
-        manage.issue_link(engine, asked.requested_by, job.id)
+        issue_link(engine, asked.requested_by, job.id)
     manage.cancel_export(engine, asked.requested_by, job.id)
     with pytest.raises(Rejected, match="was cancelled: there is no file"):
-        manage.issue_link(engine, asked.requested_by, job.id)
+        issue_link(engine, asked.requested_by, job.id)
     again = manage.retry_export(engine, asked.requested_by, job.id)
     assert (again.id, again.status, again.attempt) == (job.id, Status.PENDING, 2)
 
@@ -196,14 +197,14 @@ def test_link_when_the_role_sees_less_now_then_no_link_to_what_was_for_more(
 ) -> None:
     request = ExportRequest(dataset, "admin@example.com", {"limit": "5"})
     job = run_export(engine, file_request(engine, request))
-    assert manage.issue_link(engine, request.requested_by, job.id).url
+    assert issue_link(engine, request.requested_by, job.id).url
     source.execute("UPDATE users SET role = %s WHERE email = 'admin@example.com'", (role,))
     try:
         if error:
             with pytest.raises(Forbidden, match=error):
-                manage.issue_link(engine, request.requested_by, job.id)
+                issue_link(engine, request.requested_by, job.id)
         else:
-            assert manage.issue_link(engine, request.requested_by, job.id).url
+            assert issue_link(engine, request.requested_by, job.id).url
     finally:
         source.execute("UPDATE users SET role = 'admin' WHERE email = 'admin@example.com'")
 
@@ -223,4 +224,4 @@ def test_run_when_the_role_reaches_less_now_then_only_that_is_delivered(
     ).fetchone()
     assert own == (job.rows,)
     assert manifest_of(engine, job)["scope"] == "own"
-    assert manage.issue_link(engine, request.requested_by, job.id).url
+    assert issue_link(engine, request.requested_by, job.id).url

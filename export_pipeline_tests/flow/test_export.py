@@ -16,7 +16,7 @@ import pytest
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, sample_id
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
-from export_pipeline.flow.manage import issue_link
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status

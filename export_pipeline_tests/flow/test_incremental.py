@@ -16,7 +16,8 @@ from export_pipeline.embedded.sample import sample_id
 from export_pipeline.flow import incremental
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
-from export_pipeline.flow.manage import issue_link, verify_export
+from export_pipeline.flow.links import issue_link
+from export_pipeline.flow.manage import verify_export
 from export_pipeline.flow.order import make_order
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request

@@ -15,7 +15,7 @@ from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.extract import open_source
-from export_pipeline.flow.manage import issue_link
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.properties import split_properties
 from export_pipeline.flow.query import select

@@ -16,6 +16,7 @@ from export_pipeline.embedded.sample import LAST_CAMPAIGN
 from export_pipeline.flow import manage
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.access import SERVICE
@@ -147,8 +148,8 @@ def test_link_when_the_file_was_masked_less_than_now_then_none(engine: Engine, s
     source.execute("UPDATE users SET role = 'analyst' WHERE email = %s", (ADMIN,))
     try:
         with pytest.raises(Forbidden, match="holds more than you may have now"):
-            manage.issue_link(engine, ADMIN, plain.id)
-        assert manage.issue_link(engine, ADMIN, masked.id).url
+            issue_link(engine, ADMIN, plain.id)
+        assert issue_link(engine, ADMIN, masked.id).url
     finally:
         source.execute("UPDATE users SET role = 'admin' WHERE email = %s", (ADMIN,))
 

@@ -16,7 +16,8 @@ from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.extract import Rows
-from export_pipeline.flow.manage import issue_link, verify_export
+from export_pipeline.flow.links import issue_link
+from export_pipeline.flow.manage import verify_export
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.write import numbered, write_files
 from export_pipeline.model.dataset import BOOLEAN, Column

@@ -13,7 +13,8 @@ from export_pipeline.embedded.sample import LAST_CAMPAIGN
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import conclude, deliver, run_export
-from export_pipeline.flow.manage import issue_link, retry_export
+from export_pipeline.flow.links import issue_link
+from export_pipeline.flow.manage import retry_export
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.retention import run_retention
 from export_pipeline.flow.subject_index import INDEX

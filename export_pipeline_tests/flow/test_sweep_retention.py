@@ -12,7 +12,7 @@ import pytest
 from export_pipeline.embedded.s3 import S3
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
-from export_pipeline.flow.manage import issue_link
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.publish import attempt_prefix, publish_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.retention import run_retention

@@ -11,7 +11,8 @@ import pytest
 
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
-from export_pipeline.flow.manage import issue_link, verify_export
+from export_pipeline.flow.links import issue_link
+from export_pipeline.flow.manage import verify_export
 from export_pipeline.flow.proof import Proof, compare
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy

@@ -109,6 +109,8 @@ def live(postgres_server: Postgres, s3_server: S3, tmp_path_factory: pytest.Temp
         ):
             yield Live(state, address, engine, world, instance)
     assert descendants(os.getpid(), "dagster") == [], "nothing of Dagster's is left"
+    assert descendants(os.getpid(), "export_pipeline.web") == [], "nor the door"
+    assert not (state / "door.json").exists()
 
 
 def wait_until(true: Callable[[], bool], seconds: float) -> float:
@@ -170,6 +172,25 @@ def test_request_when_filed_then_dagster_runs_it_to_the_end(live: Live, capsys: 
     assert run.tags["dagster/run_key"] == f"export:{job.id}:1"
     # Each row was started once, though the sensor has seen it more than once.
     assert live.instance.get_runs_count(dg.RunsFilter(tags={"export/id": job.id})) == 1
+
+
+def test_link_when_made_by_a_run_then_goes_through_the_door_which_counts_it(live: Live) -> None:
+    job = live.file()
+    wait_until(lambda: live.job(job).status is Status.COMPLETED, 30)
+    wait_until(lambda: live.run(job).status is dg.DagsterRunStatus.SUCCESS, 5)
+    told = live.instance.get_latest_materialization_event(dg.AssetKey(["exports", "campaign_results"]))
+    assert told is not None and told.asset_materialization is not None and told.run_id == live.run(job).run_id
+    link = str(told.asset_materialization.metadata["link"].value)
+    door = json.loads((live.state / "door.json").read_text())["EXPORT_LINK_URL"]
+    assert link.startswith(f"{door}/links/")
+    with urlopen(link, timeout=10) as response:
+        assert response.url.startswith(str(live.engine.settings.aws_endpoint_url))
+        assert len(response.read()) == live.job(job).bytes
+    assert [issued.uses for issued in live.engine.links.of_export(job.id)] == [1]
+    assert live.engine.audit.of(job.id)[-1].event.action.value == "link_used"
+    logs = "".join(path.read_text() for path in (live.state / "dagster" / "processes").iterdir())
+    assert f"the export {job.id} was used" in logs
+    assert link.rpartition("/")[2] not in logs
 
 
 SELECTOR = {"repositoryLocationName": "export_pipeline", "repositoryName": "__repository__"}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from export_pipeline.embedded.sample import USERS
-from export_pipeline.flow.manage import issue_link
+from export_pipeline.flow.links import issue_link
 from export_pipeline.model.job import Status
 from export_pipeline.services import open_services
 from export_pipeline.settings import load_settings

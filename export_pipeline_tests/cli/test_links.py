@@ -1,0 +1,90 @@
+"""Links from the command line: served by a process of their own, listed and revoked."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from click.testing import CliRunner
+
+from export_pipeline.cli.main import commands
+from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.export import run_export
+from export_pipeline.flow.request import file_request
+from export_pipeline.model.errors import ExportError, Forbidden
+from export_pipeline.model.job import ExportRequest
+from export_pipeline.settings import Settings
+
+ADMIN = "admin@example.com"
+COMMAND = (sys.executable, "-c", "from export_pipeline.cli.main import main; main()")
+
+
+@pytest.fixture(autouse=True)
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings as environment variables."""
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if value is not None:
+            plain = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+            monkeypatch.setenv(str(field.alias), str(plain))
+
+
+def run(*arguments: str, email: str = ADMIN) -> dict[str, Any]:
+    """Runs `export-pipeline …` as somebody. Returns what it prints as JSON, or raises its error."""
+    done = CliRunner().invoke(commands, [*arguments, "--as", email, "--json"])
+    if isinstance(done.exception, ExportError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def address_in(log: Path, process: "subprocess.Popen[bytes]") -> str:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError(f"the door did not open:\n{log.read_text()[-2000:]}")
+
+
+def test_links_when_served_then_downloaded_listed_and_revoked_and_no_token_is_printed(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = run_export(engine, file_request(engine, ExportRequest("leads", ADMIN, {"limit": "5"})))
+    log = tmp_path / "door.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*COMMAND, "links", "serve", "--port", "0"], env=dict(os.environ), stdout=output, stderr=output
+        )
+    try:
+        monkeypatch.setenv("EXPORT_LINK_URL", address_in(log, process))
+        made = run("link", job.id)
+        assert made["link"].startswith(f"{os.environ['EXPORT_LINK_URL']}/links/")
+        with urlopen(made["link"]) as response:
+            assert len(response.read()) == job.bytes
+        [listed] = run("links", "list", job.id)["links"]
+        assert (listed["issued_to"], listed["uses"], listed["revoked_at"]) == (ADMIN, 1, None)
+        with pytest.raises(Forbidden):
+            run("links", "revoke", job.id, email="manager@example.com")
+        [revoked] = run("links", "revoke", job.id, email="compliance@example.com")["links"]
+        assert (revoked["link"], revoked["revoked_by"]) == (listed["link"], "compliance@example.com")
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(made["link"])
+        shown = CliRunner().invoke(commands, ["links", "list", job.id, "--as", ADMIN]).stdout
+        assert job.files[0].key.rpartition("/")[2] in shown
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 130
+    printed = log.read_text()
+    assert "EXPORT_LINK_URL is not set here" in printed
+    assert f"link {listed['link']} to the export {job.id} was used" in printed
+    assert made["link"].rpartition("/")[2] not in printed + shown
