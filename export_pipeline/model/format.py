@@ -54,6 +54,14 @@ class Options(BaseModel):
     )
 
 
+def check_level(compression: Compression, level: int | None) -> None:
+    """Raises ValueError for a level that the compression does not have; None is whichever is usual."""
+    levels = LEVELS.get(compression)
+    if level is not None and (levels is None or level not in levels):
+        known = f"{levels[0]} to {levels[-1]}" if levels else "none"
+        raise ValueError(f"compression_level={level}: {compression} has the levels: {known}")
+
+
 class TextOptions(Options):
     """Base of the options of formats that are text, and so can be compressed as a whole."""
 
@@ -70,10 +78,7 @@ class TextOptions(Options):
 
     @model_validator(mode="after")
     def _level_exists(self) -> Self:
-        levels = LEVELS.get(self.compression)
-        if self.compression_level is not None and (levels is None or self.compression_level not in levels):
-            known = f"{levels[0]} to {levels[-1]}" if levels else "none"
-            raise ValueError(f"compression_level={self.compression_level}: {self.compression} has the levels: {known}")
+        check_level(self.compression, self.compression_level)
         return self
 
 
