@@ -306,7 +306,8 @@ WORDS: dict[Language, Words] = {
 
 def number(words: Words, value: float | Decimal, decimals: int = 0) -> str:
     """The number with so many decimals and separated thousands; a true minus."""
-    text = f"{value:,.{decimals}f}"
+    # A whole number would be formatted as a double, which has 15 digits.
+    text = f"{Decimal(value) if isinstance(value, int) else value:,.{decimals}f}"
     sign = "−" if text.startswith("-") and any(digit in text for digit in "123456789") else ""
     swapped = text.lstrip("-").translate({ord(","): words.group, ord("."): words.decimal})
     return sign + swapped

@@ -119,6 +119,20 @@ def test_rows_when_none_or_one_then_so_many(name: str, count: int, tmp_path: Pat
     round_trip(form, rows_of("integer")[:count], COLUMNS, form.options.model_validate({}), tmp_path)
 
 
+@pytest.mark.parametrize("name", sorted(CELL_FORMATS.keys() - {"xlsx"}))
+def test_rows_when_more_than_a_sheet_holds_then_all_in_one_file(name: str, tmp_path: Path) -> None:
+    form, columns, count = CELL_FORMATS[name], (Column("n", INTEGER, "", ""),), 1_048_576
+    assert form.write is not None and form.reader is not None
+    options, path = form.options.model_validate({}), tmp_path / "file"
+    with path.open("wb") as target:
+        frame = pl.LazyFrame({"n": pl.int_range(count, eager=True)})
+        assert form.write(frame, target, tables.context(columns), options) == count
+    assert form.reader.count(path, columns, options) == count
+    if name not in ("avro", "json"):  # which take seconds to read
+        found = pl.concat(form.reader.rows(path, columns, options, None))["n"]
+        assert (found.n_unique(), found.min(), found.max()) == (count, 0, count - 1)
+
+
 def test_sheets_when_a_row_more_than_one_holds_then_two(tmp_path: Path) -> None:
     form = CELL_FORMATS["xlsx"]
     assert form.write is not None and form.reader is not None
