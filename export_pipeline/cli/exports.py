@@ -60,7 +60,8 @@ def export(
     """Export DATASET, and wait for the file.
 
     Several datasets go into one package or workbook: `contacts,calls --format zip`, each perhaps with its formats as in
-    `contacts:csv+parquet`; or name a ready-made package. See `datasets`.
+    `contacts:csv+parquet`, one perhaps twice as in `calls as done,calls as rest`; or name a ready-made package. See
+    `datasets`.
     """
     not_before = moment_of(at, direct=direct, no_wait=no_wait)
     with open_services() as engine:

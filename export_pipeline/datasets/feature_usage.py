@@ -29,7 +29,14 @@ DATASET = Dataset(
         Column("enabled", BOOLEAN, "result.enabled", "Whether its flag is on now; empty where it has none."),
         Column("uses", INTEGER, "result.uses", "How often it was used."),
         Column("users", INTEGER, "result.users", "By how many users."),
-        Column("uses_per_user", FLOAT, "result.uses::float8 / result.users", "How often by each.", example="1.5"),
+        Column(
+            "uses_per_user",
+            FLOAT,
+            "result.uses::float8 / result.users",
+            "How often by each.",
+            example="1.5",
+            number_format="#,##0.00",
+        ),
     ),
     filters=(
         Filter("features", TEXT, "event.properties ->> 'feature' IN ({values})", "Only these features.", many=True),

@@ -116,7 +116,13 @@ DATASET = Dataset(
         Column("completed", INTEGER, "result.completed", "How many contacts completed."),
         Column("refused", INTEGER, "result.refused", "How many refused."),
         Column("not_reached", INTEGER, "result.not_reached", "How many were not reached."),
-        Column("mean_duration_seconds", FLOAT, "result.mean_duration_seconds", "How long a call took."),
+        Column(
+            "mean_duration_seconds",
+            FLOAT,
+            "result.mean_duration_seconds",
+            "How long a call took.",
+            number_format="#,##0.0",
+        ),
         Column("cost_usd", decimal(18, 4), "result.cost_usd", "What the calls cost, in US dollars."),
         Column(
             "completion_rate",
@@ -124,6 +130,7 @@ DATASET = Dataset(
             "result.completed::float8 / nullif(result.completed + result.refused + result.not_reached, 0)",
             "The share of completed, refused and not reached that completed, 0 to 1.",
             example="0.12",
+            number_format="0.0%",
         ),
         Column("assigned", INTEGER, "result.assigned", "How many users were assigned to the experiment."),
         Column("converted", INTEGER, "result.converted", "How many of them converted in any metric."),

@@ -48,10 +48,11 @@ def with_level(options: Options, configured: int | None) -> Options:
     """The same options, with the level that is in force, where they have one."""
     if _LEVEL not in type(options).model_fields or getattr(options, _LEVEL) is not None:
         return options
-    codec = CODECS.get(compression_of(options))
-    if isinstance(options, TextOptions) and (codec is None or codec.default_level is None):
+    # A ZIP package, which has no choice of compressions, is deflated as a gzip file is.
+    codec = CODECS.get(Compression(getattr(options, "compression", Compression.GZIP)))
+    if codec is None or codec.default_level is None:
         return options
-    return options.model_copy(update={_LEVEL: configured or (codec.default_level if codec else None)})
+    return options.model_copy(update={_LEVEL: configured or codec.default_level})
 
 
 @contextmanager

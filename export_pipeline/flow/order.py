@@ -2,9 +2,11 @@
 
 A package is asked for by the datasets' names with commas between them, each perhaps with its formats, as in
 `contacts,calls:parquet+csv`, or by the name of a ready-made one. Its filters hold for each dataset that has them;
-`calls.status=completed` is for one alone. Conditions and the order name the dataset of their columns.
+`calls.status=completed` is for one alone. Conditions and the order name the dataset of their columns. A dataset that is
+there more than once has a name of its own each time, as in `calls as done,calls as lost`, which stands for it then.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +27,9 @@ from export_pipeline.model.format import Format
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.model.package import Member
 
+#: What stands before a dataset's formats: its name, perhaps another one for the package.
+_NAMED = re.compile(r"(?P<dataset>.*?)(?:\s+as\s+(?P<alias>.*))?", re.DOTALL | re.IGNORECASE)
+_ALIAS = re.compile(r"[a-z][a-z0-9_]{0,29}")
 #: The filter whose values mean something else for each dataset.
 _IDS = "ids"
 #: Formats of a package's files that take the package's profile.
@@ -39,7 +44,9 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
     check_since(engine, request, [member.dataset for member in members])
     if form.archiver is None and len(members) == 1 and not members[0].formats:
         return Order(request, (make_plan(engine, replace(request, dataset=members[0].dataset), at),))
-    datasets = [engine.dataset(member.dataset) for member in members]
+    datasets = [_called(engine, member) for member in members]
+    # Below this a dataset is known by what the package calls it.
+    engine = replace(engine, datasets={**engine.datasets, **{dataset.name: dataset for dataset in datasets}})
     _refuse_what_needs_one(request, datasets)
     options = parse_options(engine, form, request.options)
     if form.archiver is not None:
@@ -62,8 +69,6 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
     names = [dataset.name for dataset in datasets]
     requests = [_part(engine, request, member, name, form, names) for member, name in parts]
     plans = tuple(make_plan(engine, part, moment) for part in requests)
-    if form.archiver is None:
-        _refuse_same_columns(plans)
     return Order(request, plans, form, options)
 
 
@@ -74,14 +79,40 @@ def members_of(engine: Engine, request: ExportRequest) -> tuple[Member, ...]:
     members = []
     for text in request.dataset.split(","):
         name, _, formats = text.strip().partition(":")
-        members.append(Member(name, tuple(part for part in formats.split("+") if part)))
-    names = [member.dataset for member in members]
+        found = _NAMED.fullmatch(name.strip())
+        assert found is not None
+        alias = found["alias"]
+        if alias is not None:
+            _check_alias(engine, alias)
+        members.append(Member(found["dataset"], tuple(part for part in formats.split("+") if part), alias or ""))
+    names = [member.name for member in members]
     if len(set(names)) < len(names):
-        raise Rejected(f"{request.dataset!r} names a dataset twice; for two formats write {names[0]}:csv+xlsx")
+        raise Rejected(
+            f"{request.dataset!r} names a dataset twice; for two formats write {names[0]}:csv+xlsx; for two filters "
+            f"give each a name: '{names[0]} as first,{names[0]} as second', and write first.FILTER=…, second.FILTER=…"
+        )
+    if len(members) == 1 and members[0].alias:
+        raise Rejected(f"{request.dataset!r}: only a dataset of several in one file takes a name of its own")
     if engine.packages and len(members) == 1 and names[0] not in engine.datasets:
         known = ", ".join((*sorted(engine.datasets), *sorted(engine.packages)))
         raise Rejected(f"there is no dataset {names[0]!r}; there are: {known}")
     return tuple(members)
+
+
+def _check_alias(engine: Engine, alias: str) -> None:
+    if not _ALIAS.fullmatch(alias) or alias in engine.datasets or alias in engine.packages:
+        raise Rejected(
+            f"as {alias[:60]!r}: a name in a package begins with a lower-case letter and has at most 30 of these, "
+            "digits and underscores; it is no dataset's"
+        )
+
+
+def _called(engine: Engine, member: Member) -> Dataset:
+    """The member's dataset, by the name that it has in the package."""
+    dataset = engine.dataset(member.dataset)
+    if not member.alias:
+        return dataset
+    return replace(dataset, name=member.alias, title=f"{dataset.title} ({member.alias.replace('_', ' ')})")
 
 
 def _formats(engine: Engine, member: Member, usual: str) -> tuple[str, ...]:
@@ -109,7 +140,7 @@ def _part(  # noqa: PLR0917
     engine: Engine, request: ExportRequest, member: Member, name: str, container: Format, names: Sequence[str]
 ) -> ExportRequest:
     """The request for one file of the package, which holds the datasets of these names."""
-    dataset = engine.dataset(member.dataset)
+    dataset = engine.dataset(member.name)
     options = dict(request.options) if container.archiver is None else {}
     if container.archiver is not None and name in _PROFILED and "profile" in request.options:
         options = {"profile": request.options["profile"]}
@@ -179,18 +210,6 @@ def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) 
         if column.partition(".")[0] not in names:
             raise Rejected(
                 f"--columns {column}: with several datasets write the dataset, too, as in {names[0]}.{column}"
-            )
-
-
-def _refuse_same_columns(plans: Sequence[Plan]) -> None:
-    """Sheets are told apart by their headers when the workbook is read back."""
-    headers: dict[tuple[str, ...], str] = {}
-    for plan in plans:
-        name = plan.selection.dataset.name
-        other = headers.setdefault(tuple(column.name for column in plan.columns), name)
-        if other != name:
-            raise Rejected(
-                f"{other} and {name} would have the same columns in one workbook; take --format zip for them"
             )
 
 

@@ -27,7 +27,7 @@ def as_told(engine: Engine, principal: Principal, template: Template) -> Templat
     if principal.role is Role.ADMIN or principal.id == template.owner_id:
         return template
     try:
-        datasets = {member.dataset: engine.dataset(member.dataset) for member in members_of(engine, request)}
+        datasets = {member.name: engine.dataset(member.dataset) for member in members_of(engine, request)}
     except Rejected:
         datasets = {}  # what it is about is gone: nobody knows any more what is personal
     filters = {

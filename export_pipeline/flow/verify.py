@@ -63,7 +63,12 @@ class Verifier:
             if archiver is not None:
                 return self._check_archive(path, archiver)
             if file.members:
-                return combined([self._compare(path, member, self._part_of(member)) for member in file.members])
+                return combined(
+                    [
+                        self._compare(path, member, self._part_of(member), place)
+                        for place, member in enumerate(file.members)
+                    ]
+                )
             return self._compare(path, file, self._document)
         except Broken as error:
             raise Unproven(str(error)) from error
@@ -97,24 +102,28 @@ class Verifier:
             raise Broken(f"the manifest does not say what {member.key} holds")
         return found  # type: ignore[no-any-return]
 
-    def _compare(self, path: Path, file: ExportFile, block: Mapping[str, Any]) -> Verification:
+    def _compare(
+        self, path: Path, file: ExportFile, block: Mapping[str, Any], place: int | None = None
+    ) -> Verification:
+        """Compares a file, or, of one that holds several datasets, the one at the place."""
         form = self._formats.get(block["format"])
-        expected = file.certificate
-        if expected is None or form is None or form.reader is None:
+        expected, reader = file.certificate, form.reader if form is not None else None
+        if expected is None or form is None or reader is None:
             return Verification.OFF
+        if place is not None and reader.part is not None:
+            reader = reader.part(place)
         extent = Verify.SAMPLE if self._extent is Verify.SAMPLE or not expected.fingerprint else Verify.FULL
         columns = tuple(Column(item["name"], parse_type(item["type"]), "", "") for item in block["columns"])
         options = form.options.model_validate(block["options"])
         with _unpacked(path, options) as plain:
             proof = Proof(columns, extent)
-            for batch in form.reader.rows(
-                plain, columns, options, expected.head_rows if extent is Verify.SAMPLE else None
-            ):
+            limit = expected.head_rows if extent is Verify.SAMPLE else None
+            for batch in reader.rows(plain, columns, options, limit):
                 self._attempt.check()
                 proof.add(batch)
             found = proof.certificate()
             if extent is Verify.SAMPLE:
-                found = replace(found, rows=form.reader.count(plain, columns, options))
+                found = replace(found, rows=reader.count(plain, columns, options))
         compare(expected, found, extent=extent)
         return _PROVEN[extent]
 

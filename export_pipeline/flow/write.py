@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from export_pipeline.flow.attempt import Attempt
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
 
 #: A guess at a row's size for the choice of an upload's part size; too small a guess only fails past 78 GB.
 _BYTES_PER_ROW = 400
-#: How many bytes a row takes in a file, for each byte in memory: a careful guess until a first file tells.
-_FIRST_RATIO = 2.0
+#: How many bytes rows take in a file for each byte that their batches take when written by themselves, where they are
+#: compressed: until a first file tells. Measured: 0.89 (Parquet, small batches) to 1.06 (CSV as zstd, small batches).
+_FIRST_RATIO = 1.1
+#: A file may be so much larger for its batches than the one before it.
+_CAUTION = 1.03
+#: How often the place to cut the last batch of a compressed file is sought: measuring takes time.
+_CUTS = 3
 #: Separators between batches, which measuring them one by one does not see (bytes).
 _SLACK = 256
 
@@ -71,7 +77,8 @@ def write_files(
     extension. Raises Broken where a row that was read was not written."""
     options = plan.options
     split = options.max_file_rows is not None or options.max_file_bytes is not None
-    remaining = _Remaining(rows.batches, options, _measure_of(rows, plan, context))
+    exact = isinstance(options, TextOptions) and compression_of(options) is Compression.NONE
+    remaining = _Remaining(rows.batches, options, _measure_of(rows, plan, context), exact=exact)
     files: list[ExportFile] = []
     while not files or remaining.any():
         name = numbered(key, len(files) + 1) if split else key
@@ -82,7 +89,7 @@ def write_files(
             estimated_bytes=rows.estimated * _BYTES_PER_ROW,
         ) as target:
             writer = CountingWriter(target, attempt)
-            written, certificate = write_rows(writer, rows.schema, remaining.file(writer), plan, context)
+            written, certificate = write_rows(writer, rows.schema, remaining.file(), plan, context)
             attempt.check()
         remaining.learn(writer.bytes)
         files.append(
@@ -176,21 +183,24 @@ def frame_of(schema: pl.Schema, batches: Iterator[pl.DataFrame], proof: Proof | 
 
 class _Remaining:
     """The rows that are still to be written, dealt out file by file. `measure` tells how many bytes a batch takes in a
-    file, where that can be told: else it is guessed from what earlier files took."""
+    file; `exact`, that batches take as many together as by themselves."""
 
     def __init__(
         self,
         batches: Iterator[pl.DataFrame],
         options: Options,
-        measure: Callable[[list[pl.DataFrame]], int] | None,
+        measure: Callable[[pl.DataFrame | None], int],
+        *,
+        exact: bool,
     ) -> None:
         self._batches = batches
         self._rest: pl.DataFrame | None = None
         self._max_rows = options.max_file_rows
         self._max_bytes = options.max_file_bytes
         self._measure = measure
-        self._ratio = _FIRST_RATIO
-        self._fed = 0
+        self._exact = exact
+        self._ratio = 1.0 if exact else _FIRST_RATIO
+        self._measured = 0
 
     def any(self) -> bool:
         """Whether there are rows left. Raises what reading them raises."""
@@ -198,51 +208,51 @@ class _Remaining:
             self._rest = self._next()
         return self._rest is not None
 
-    def file(self, writer: CountingWriter) -> Iterator[pl.DataFrame]:
-        """The rows of the next file; `writer` tells how many bytes of it have been written."""
-        rows = self._fed = 0
+    def file(self) -> Iterator[pl.DataFrame]:
+        """The rows of the next file."""
+        rows = 0
+        self._measured = self._measure(None) if self._max_bytes is not None else 0
         while self.any():
             assert self._rest is not None
             batch = self._rest
             room = batch.height if self._max_rows is None else min(batch.height, self._max_rows - rows)
             if self._max_bytes is not None:
-                room = min(room, self._fitting(batch, room, writer.bytes))
+                room, size = self._fitting(batch, room)
+                self._measured += size
             # A row that is longer than a file may be has one of its own.
             room = max(room, 0 if rows else 1)
             if room <= 0:
                 return
             self._rest = batch.slice(room) if room < batch.height else None
             rows += room
-            taken = batch.head(room)
-            self._fed += self._size(taken) if self._max_bytes is not None else 0
-            yield taken
+            yield batch.head(room)
 
     def learn(self, bytes_written: int) -> None:
         """Takes a finished file's size for a measure of the next."""
-        if self._fed and self._measure is None:
-            self._ratio = 1.05 * bytes_written / self._fed
+        if self._measured and not self._exact:
+            # Less than by themselves is luck, which the next file need not have.
+            self._ratio = _CAUTION * max(1.0, bytes_written / self._measured)
 
-    def _size(self, batch: pl.DataFrame) -> int:
-        return self._measure([batch]) if self._measure is not None else max(1, int(batch.estimated_size()))
-
-    def _fitting(self, batch: pl.DataFrame, most: int, written: int) -> int:
-        """How many of the batch's first rows the file still has room for."""
+    def _fitting(self, batch: pl.DataFrame, most: int) -> tuple[int, int]:
+        """How many of the batch's first rows the file still has room for, and how many bytes they take by
+        themselves."""
         assert self._max_bytes is not None
-        if self._measure is None:
-            left = self._max_bytes - max(written, self._fed * self._ratio)
-            return int(left / (self._size(batch) * self._ratio) * batch.height)
-        left = self._max_bytes - self._fed - self._measure([]) - _SLACK
-        if self._size(batch.head(most)) <= left:
-            return most
-        # Halving: the last rows of a file are few, and so are such searches.
-        fits, too_many = 0, most
-        while too_many - fits > 1:
-            middle = (fits + too_many) // 2
-            if self._size(batch.head(middle)) <= left:
-                fits = middle
+        left = int(self._max_bytes / self._ratio) - self._measured - _SLACK
+        size = self._measure(batch.head(most))
+        if size <= left:
+            return most, size
+        fits, found, too_many, tries = 0, 0, most, 0
+        while too_many - fits > 1 and (self._exact or tries < _CUTS or not fits):
+            # Halving finds the last row that fits; a rule of three is nearly there at once.
+            share = 0.5 if self._exact else 0.98 * (left - found) / (size - found)
+            middle = min(max(fits + int(share * (too_many - fits)), fits + 1), too_many - 1)
+            taken = self._measure(batch.head(middle))
+            if taken <= left:
+                fits, found = middle, taken
             else:
-                too_many = middle
-        return fits
+                too_many, size = middle, taken
+            tries += 1
+        return fits, found
 
     def _next(self) -> pl.DataFrame | None:
         for batch in self._batches:
@@ -251,23 +261,19 @@ class _Remaining:
         return None
 
 
-def _measure_of(rows: Rows, plan: Plan, context: FileContext) -> Callable[[list[pl.DataFrame]], int] | None:
-    """Tells how many bytes rows take in a file of plain text, by writing them: those of a batch, or, of none, those of
-    a file without rows."""
+def _measure_of(rows: Rows, plan: Plan, context: FileContext) -> Callable[[pl.DataFrame | None], int]:
+    """Tells how many bytes a batch takes in a file, by writing it, or, of None, those of a file without rows."""
     form, options = plan.format, plan.options
-    if options.max_file_bytes is None or not isinstance(options, TextOptions):
-        return None
-    if compression_of(options) is not Compression.NONE:
-        return None
 
     def written(batches: list[pl.DataFrame]) -> int:
         assert form.write is not None
         target = _Measuring()
-        form.write(frame_of(rows.schema, iter(batches), None), cast(BinaryIO, target), context, options)
+        with compressed(cast(BinaryIO, target), options) as plain:
+            form.write(frame_of(rows.schema, iter(batches), None), plain, context, options)
         return target.bytes
 
-    empty = written([])
-    return lambda batches: written(batches) - empty if batches else empty
+    empty = cache(lambda: written([]))
+    return lambda batch: empty() if batch is None else written([batch]) - empty()
 
 
 class _Measuring:

@@ -83,9 +83,14 @@ def compare(
     frame: pl.LazyFrame, report: Report, column: Column, *, zone: str, still_wanted: Callable[[], object]
 ) -> Comparison:
     """The comparison of a labelled frame's subjects. Raises Rejected where there are fewer than two or more than
-    six."""
+    six, or nothing of them to compare."""
     import polars as pl
 
+    if not report.figures:
+        raise Rejected(
+            "there are no key figures to compare: the dataset declares none, or their columns are not in the file; ask "
+            "for report=detailed_results, which has the rows, or choose more columns"
+        )
     names, count = subjects_of(frame, by_label=column.type.kind in (Kind.TIMESTAMP, Kind.DATE))
     if not FEWEST <= count <= MOST:
         raise Rejected(

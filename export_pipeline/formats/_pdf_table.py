@@ -54,7 +54,7 @@ def make_table(frame: pl.DataFrame, columns: tuple[Column, ...], words: Words, z
     ]
     same = [frame.height > 1 and len(set(column)) == 1 for column in texts]
     constant = tuple(
-        (column.name, _shortened(cells[0]))
+        (column.name, _shortened(cells[0], column))
         for column, cells, is_same in zip(columns, texts, same, strict=True)
         if is_same and cells[0]
     )
@@ -70,22 +70,25 @@ def make_table(frame: pl.DataFrame, columns: tuple[Column, ...], words: Words, z
     return Table(
         columns=tuple(columns[index] for index in shown),
         widths=tuple(widths[index] for index in shown),
-        rows=tuple(zip(*([_shortened(text) for text in texts[index]] for index in shown), strict=True)),
+        rows=tuple(zip(*([_shortened(text, columns[index]) for text in texts[index]] for index in shown), strict=True)),
         constant=constant,
         left_out=tuple(columns[index].name for index in candidates if index not in shown),
         across=across,
-        shortened=any(len(text) > MOST_CHARACTERS for index in shown for text in texts[index]),
+        shortened=any(_shortened(text, columns[index]) != text for index in shown for text in texts[index]),
     )
 
 
 def _width(column: Column, cells: list[str]) -> int:
     longest_word = max(len(part) for part in column.name.split("_")) + 1
-    longest = max((len(_shortened(text)) for text in cells), default=0)
+    longest = max((len(_shortened(text, column)) for text in cells), default=0)
     return max(_NARROWEST, longest_word, min(longest + 1, _WIDEST))
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
+def _shortened(text: str, column: Column) -> str:
+    # A number is never cut: it would be another one.
+    if len(text) <= MOST_CHARACTERS or column.type.kind in _NUMBERS:
+        return text
+    return text[: MOST_CHARACTERS - 1].rstrip() + "…"
 
 
 def _cell(value: Any, column: Column, words: Words, zone: ZoneInfo) -> str:
@@ -96,10 +99,23 @@ def _cell(value: Any, column: Column, words: Words, zone: ZoneInfo) -> str:
     if isinstance(value, float):
         return _float(words, value)
     if isinstance(value, datetime):
-        return value.astimezone(zone).strftime(f"{words.short_date} %H:%M:%S")
+        return _moment(value, words, zone)
     if isinstance(value, date):
-        return value.strftime(words.short_date)
+        return _dated(value, words)
     return "" if value is None else " ".join(str(value).split())
+
+
+def _moment(value: datetime, words: Words, zone: ZoneInfo) -> str:
+    try:
+        local, suffix = value.astimezone(zone), ""
+    except OverflowError:  # the zone's clocks show a year before 1 or after 9999
+        local, suffix = value, " UTC"
+    return f"{_dated(local, words)} {local:%H:%M:%S}{suffix}"
+
+
+def _dated(value: date, words: Words) -> str:
+    # Some systems write a year before 1000 without its zeros.
+    return value.strftime(words.short_date.replace("%Y", f"{value.year:04}"))
 
 
 def _float(words: Words, value: float) -> str:

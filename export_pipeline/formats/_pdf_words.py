@@ -105,7 +105,7 @@ WORDS: dict[Language, Words] = {
         yes="yes",
         no="no",
         first_rows="The first {shown} of {all} rows; the data file (CSV, Parquet, XLSX …) holds all.",
-        all_rows="All {all} rows.",
+        all_rows="All rows ({all}).",
         shortened="Texts longer than {n} characters are shortened and end with “…”.",
         same_everywhere="The same in every row shown: ",
         left_out="Not shown, for want of width: {columns}.",
@@ -161,7 +161,7 @@ WORDS: dict[Language, Words] = {
         yes="ja",
         no="nein",
         first_rows="Die ersten {shown} von {all} Zeilen; die Datendatei (CSV, Parquet, XLSX …) enthält alle.",
-        all_rows="Alle {all} Zeilen.",
+        all_rows="Alle Zeilen ({all}).",
         shortened="Texte über {n} Zeichen sind gekürzt und enden mit „…“.",
         same_everywhere="In jeder gezeigten Zeile gleich: ",
         left_out="Aus Platzgründen nicht gezeigt: {columns}.",
@@ -217,7 +217,7 @@ WORDS: dict[Language, Words] = {
         yes="sim",
         no="não",
         first_rows="As primeiras {shown} de {all} linhas; o ficheiro de dados (CSV, Parquet, XLSX …) contém todas.",
-        all_rows="Todas as {all} linhas.",
+        all_rows="Todas as linhas ({all}).",
         shortened="Os textos com mais de {n} caracteres são abreviados e terminam em “…”.",
         same_everywhere="Igual em todas as linhas mostradas: ",
         left_out="Não mostradas por falta de largura: {columns}.",
@@ -273,7 +273,7 @@ WORDS: dict[Language, Words] = {
         yes="sí",
         no="no",
         first_rows="Las primeras {shown} de {all} filas; el archivo de datos (CSV, Parquet, XLSX …) las tiene todas.",
-        all_rows="Las {all} filas.",
+        all_rows="Todas las filas ({all}).",
         shortened="Los textos de más de {n} caracteres están abreviados y terminan en «…».",
         same_everywhere="Igual en todas las filas mostradas: ",
         left_out="No se muestran por falta de ancho: {columns}.",
@@ -306,7 +306,8 @@ WORDS: dict[Language, Words] = {
 
 def number(words: Words, value: float | Decimal, decimals: int = 0) -> str:
     """The number with so many decimals and separated thousands; a true minus."""
-    text = f"{value:,.{decimals}f}"
+    # A whole number would be formatted as a double, which has 15 digits.
+    text = f"{Decimal(value) if isinstance(value, int) else value:,.{decimals}f}"
     sign = "−" if text.startswith("-") and any(digit in text for digit in "123456789") else ""
     swapped = text.lstrip("-").translate({ord(","): words.group, ord("."): words.decimal})
     return sign + swapped

@@ -8,13 +8,16 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from export_pipeline.formats._cells import cells_of
+from export_pipeline.formats._template import PARTS_PROPERTY
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.verification import Reader, Verify
@@ -55,20 +58,24 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: Any) -> pl.D
     )
 
 
-def rows(path: Path, columns: tuple[Column, ...], options: Any, limit: int | None) -> Iterator[pl.DataFrame]:
-    """The rows of the workbook's data sheets: those whose first row are the columns' names. Raises Broken."""
+def rows(
+    path: Path, columns: tuple[Column, ...], options: Any, limit: int | None, *, part: int | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of the workbook's data sheets: those whose first row are the columns' names, and which are of the part.
+    Raises Broken."""
     import polars as pl
 
     names = [column.name for column in columns]
-    found = islice(_rows(path, names), limit)
+    found = islice(_rows(path, names, part), limit)
     while batch := list(islice(found, _BATCH_ROWS)):
         yield pl.DataFrame(batch, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
-def count(path: Path, columns: tuple[Column, ...], options: Any) -> int:
-    """How many rows the workbook's data sheets have, without reading their cells. Raises Broken."""
+def count(path: Path, columns: tuple[Column, ...], options: Any, *, part: int | None = None) -> int:
+    """How many rows the workbook's data sheets have, without reading their cells; see `rows`. Raises Broken."""
+    names = [column.name for column in columns]
     with _opened(path) as book:
-        return sum(_count(book, sheet) - 1 for sheet in _data_sheets(book, [column.name for column in columns]))
+        return sum(_count(book, sheet) - 1 for sheet in _data_sheets(book, names, part))
 
 
 def show(column: Column, cell: str | None) -> Any:
@@ -90,16 +97,16 @@ def show(column: Column, cell: str | None) -> Any:
             return number
 
 
-def _rows(path: Path, names: list[str]) -> Iterator[list[str | None]]:
+def _rows(path: Path, names: list[str], part: int | None) -> Iterator[list[str | None]]:
     with _opened(path) as book:
         shared = _shared_strings(book)
-        for sheet in _data_sheets(book, names):
+        for sheet in _data_sheets(book, names, part):
             with book.open(sheet) as file:
                 yield from islice(_table(file, len(names), shared), 1, None)
 
 
-def _data_sheets(book: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
-    """The names of the archive's files that are data sheets, in the workbook's order."""
+def _data_sheets(book: zipfile.ZipFile, names: list[str], part: int | None) -> Iterator[str]:
+    """The names of the archive's files that are data sheets, of the part, in the workbook's order."""
     header = [_told(name) for name in names]
     with book.open("xl/_rels/workbook.xml.rels") as file:
         targets = {item.get("Id"): item.get("Target", "") for item in ElementTree.parse(file).getroot()}  # noqa: S314
@@ -107,6 +114,9 @@ def _data_sheets(book: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
         sheets = ElementTree.parse(file).getroot().iter(f"{_MAIN}sheet")  # noqa: S314 — a file of ours
         shared = _shared_strings(book)
     members = [targets[sheet.get(_RELATION)] for sheet in sheets]
+    if part is not None:
+        # The data sheets are the first ones.
+        members = [member for member, own in zip(members, _parts(book), strict=False) if own == part]
     for member in members:
         name = member.lstrip("/") if member.startswith("/") else f"xl/{member}"
         if "worksheets/" not in name:
@@ -115,6 +125,15 @@ def _data_sheets(book: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
             # One cell more: another sheet's header may begin alike.
             if next(_table(file, len(names) + 1, shared), None) == [*header, None]:
                 yield name
+
+
+def _parts(book: zipfile.ZipFile) -> list[int]:
+    """Which part each data sheet is of, as the workbook tells."""
+    with book.open("docProps/custom.xml") as file:
+        for item in ElementTree.parse(file).getroot():  # noqa: S314 — a file of ours
+            if item.get("name") == PARTS_PROPERTY:
+                return [int(place) for place in "".join(item.itertext()).split(",")]
+    raise Broken("the workbook does not tell which dataset each of its sheets is of")
 
 
 def _table(sheet: IO[bytes], width: int, shared: list[str]) -> Iterator[list[str | None]]:
@@ -200,5 +219,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
 
 
+def part(place: int) -> Reader:
+    """What reads the dataset at the place, from 0, of a workbook of several."""
+    return replace(READER, rows=partial(rows, part=place), count=partial(count, part=place))
+
+
 #: Reading a million rows takes a minute: a sample, with all rows counted, is what is usual.
-READER = Reader(rows=rows, count=count, held=held, usual=Verify.SAMPLE, show=show)
+READER = Reader(rows=rows, count=count, held=held, usual=Verify.SAMPLE, show=show, part=part)

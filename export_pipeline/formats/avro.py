@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from export_pipeline.formats._sink import SinkTarget, surfacing
+from export_pipeline.formats._avro_blocks import BlockTarget, compressor
+from export_pipeline.formats._sink import surfacing
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Broken, Rejected
-from export_pipeline.model.format import FileContext, Format, Options, polars_type
+from export_pipeline.model.format import Compression, FileContext, Format, Options, check_level, polars_type
 from export_pipeline.model.verification import Reader, Verify
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 #: Avro's own rule for the names of fields.
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+#: The most rows of a block.
 _BATCH_ROWS = 16_384
+#: Avro's own words for the compressions.
+_CODECS = {"zstd": "zstandard", "snappy": "snappy", "gzip": "deflate", "none": "null"}
 
 
 class AvroOptions(Options):
@@ -36,12 +40,22 @@ class AvroOptions(Options):
         description="The codec of its blocks: `snappy`, `zstd` (Avro's `zstandard`), `gzip` (Avro's `deflate`) or "
         "`none` (`null`). Every reader knows gzip and none, nearly every one snappy.",
     )
+    compression_level: int | None = Field(
+        None,
+        description="1 (quick) to 9 for gzip, to 19 (small) for zstd; the others have none. Default: "
+        "EXPORT_COMPRESSION_LEVEL; without that, 6 for gzip, 3 for zstd.",
+    )
+
+    @model_validator(mode="after")
+    def _level_exists(self) -> Self:
+        check_level(Compression(self.compression), self.compression_level)
+        return self
 
 
 def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: AvroOptions) -> int:
     """Writes the frame as Avro; see `Write`. Raises Rejected for a column whose name Avro does not allow."""
     import polars as pl
-    from polars_avro import AvroWriter, Codec
+    from polars_avro import AvroWriter
 
     for column in context.columns:
         if not _NAME.match(column.name):
@@ -49,9 +63,9 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
                 f"the column {column.name!r}: in Avro a name has only letters of English, digits and underscores, and "
                 "does not begin with a digit; name it otherwise in the dataset's file, or choose another format"
             )
-    codecs = {"zstd": Codec.Zstandard, "snappy": Codec.Snappy, "gzip": Codec.Deflate, "none": None}
     schema = pl.Schema({column.name: polars_type(column) for column in context.columns})
-    written, sink = 0, SinkTarget(target)
+    codec = _CODECS[options.compression]
+    written, sink = 0, BlockTarget(target, codec, compressor(codec, options.compression_level))
 
     def put(batch: pl.DataFrame) -> None:
         nonlocal written
@@ -59,9 +73,10 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
         written += batch.height
 
     with surfacing(sink):
-        writer = AvroWriter(cast(BinaryIO, sink), schema=schema, codec=codecs[options.compression])
+        writer = AvroWriter(cast(BinaryIO, sink), schema=schema, codec=None)
         frame.sink_batches(put, chunk_size=_BATCH_ROWS, maintain_order=True, engine="streaming")
         writer.close()
+        sink.end()
     return written
 
 

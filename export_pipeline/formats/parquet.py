@@ -176,7 +176,9 @@ def _source(path: Path) -> sql.Composed:
 FORMAT = Format(
     name="parquet",
     title="Parquet",
-    description="Columns with real types, compressed; for analysis with DuckDB, Polars, pandas, Spark and the like.",
+    description="Columns with real types, compressed; for analysis with DuckDB, Polars, pandas, Spark and the "
+    "like. Each row group tells the least and greatest value of each column, so that filters on a time are quick (see "
+    "[Parquet](parquet.md)).",
     extension="parquet",
     media_type="application/vnd.apache.parquet",
     options=ParquetOptions,

@@ -58,7 +58,8 @@ class JobLookup:
             AND (%(requested_by)s::text IS NULL OR lower(requested_by) = lower(%(requested_by)s))
             AND (%(status)s::text IS NULL OR status = %(status)s)
             AND (%(dataset)s::text IS NULL OR dataset = %(dataset)s
-                OR %(dataset)s = ANY (string_to_array(regexp_replace(dataset, '[[:space:]]|:[^,]*', '', 'g'), ',')))
+                OR EXISTS (SELECT FROM regexp_split_to_table(dataset, ',') AS part
+                    WHERE %(dataset)s = substring(part FROM '[^[:space:]:]+')))
             AND (%(template_id)s::uuid IS NULL OR template_id = %(template_id)s)
             AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
             AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s)

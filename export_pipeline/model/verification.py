@@ -60,10 +60,11 @@ Show = Callable[[Column, Any], Any]
 @dataclass(frozen=True)
 class Reader:
     """Reads a format's files again, with another library than the one that writes them. `usual` is how much, where
-    nobody says."""
+    nobody says; `part` yields, for a file of several datasets, the reader of one of them, by its place from 0."""
 
     rows: ReadRows
     count: CountRows
     held: Hold | None = None
     usual: Verify = Verify.FULL
     show: Show | None = None
+    part: Callable[[int], Reader] | None = None

@@ -117,6 +117,12 @@ def whole(sample_engine: Engine) -> dict[str, pl.DataFrame]:
 
 
 @pytest.mark.parametrize("name", DATASETS)
+def test_numbers_when_of_any_length_then_say_how_a_spreadsheet_shows_them(name: str) -> None:
+    floats = [column for column in DATASETS[name].columns if column.type.kind is Kind.FLOAT]
+    assert [column.name for column in floats if not column.number_format] == []
+
+
+@pytest.mark.parametrize("name", DATASETS)
 def test_rows_when_read_then_of_the_declared_columns_and_types(whole: dict[str, pl.DataFrame], name: str) -> None:
     declared = {column.name: polars_type(column) for column in DATASETS[name].columns}
     assert dict(whole[name].schema) == declared

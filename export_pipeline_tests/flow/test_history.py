@@ -22,7 +22,7 @@ def filed(engine: Engine) -> list[ExportJob]:
     requests = [
         ExportRequest("leads", MANAGER),
         ExportRequest("leads", ADMIN, format="parquet", template_id=TEMPLATE),
-        ExportRequest("contacts:csv+xlsx, calls", MANAGER, format="zip"),
+        ExportRequest("contacts:csv+xlsx, calls as talks", MANAGER, format="zip"),
         ExportRequest("campaigns", MANAGER, template_id=TEMPLATE),
         ExportRequest("leads", ANALYST),
     ]

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pypdfium2
 import pytest
 from openpyxl.utils.escape import unescape
 
@@ -64,13 +65,18 @@ def dataset(values: dict[str, tuple[Type, str]], source: str = "generate_series(
     return Dataset("hostile", "Hostile", "Values.", source, columns, (), "n", {Role.ADMIN: Scope.ALL})
 
 
-def export(engine: Engine, declared: Dataset, form: str, **options: str) -> bytes:
+def export(engine: Engine, declared: Dataset, form: str, columns: tuple[str, ...] = (), **options: str) -> bytes:
     """The file, verified as is usual for its format."""
     own = replace(engine, datasets={declared.name: declared})
     if form in ("csv", "tsv"):
         options["profile"] = "raw"
     request = ExportRequest(
-        dataset=declared.name, requested_by=ADMIN, format=form, destination="local", options=options
+        dataset=declared.name,
+        requested_by=ADMIN,
+        format=form,
+        destination="local",
+        columns=columns,
+        options=options,
     )
     job = run_export(own, file_request(own, request))
     return b"".join(own.destination("local").read(job.files[0].key))
@@ -169,6 +175,71 @@ REFUSED = {
 LATE_ROW = 40_001
 
 
+ALL = ("avro", "csv", "json", "jsonl", "parquet", "tsv", "xlsx")
+
+
+@pytest.mark.parametrize("form", [*ALL, "pdf"])
+@pytest.mark.parametrize("case", ["year 10000", "for ever", "before Christ", "a digit too many"])
+def test_value_when_no_file_can_hold_it_then_refused_whatever_the_format(engine: Engine, form: str, case: str) -> None:
+    kind, expression, reason = REFUSED[case]
+    with pytest.raises(Rejected, match=f"row 1: value .*{reason}|row 1: value {reason}"):
+        export(engine, dataset({"value": (kind, expression)}), form)
+    assert_no_files(engine)
+
+
+@pytest.mark.parametrize("form", ALL)
+def test_columns_when_there_are_a_thousand_then_each_has_its_value(engine: Engine, form: str) -> None:
+    declared = dataset({f"c{number}": (INTEGER, f"n * {number}::int8") for number in range(1, 1_000)})
+    row = first_row(form, export(engine, declared, form))
+    assert [int(value) for value in row] == list(range(1, 1_000))
+
+
+@pytest.mark.parametrize("form", [*ALL, "pdf"])
+def test_columns_when_two_would_have_one_name_then_refused(engine: Engine, form: str) -> None:
+    with pytest.raises(Rejected, match="value"):
+        export(
+            engine,
+            dataset({"value": (INTEGER, "n"), "other": (INTEGER, "n")}),
+            form,
+            columns=("value", "other as value"),
+        )
+    assert_no_files(engine)
+
+
+#: In a report a text is cut after 48 characters, and JSON is text.
+IN_A_REPORT = {
+    "before_excel": "1899-12-31",
+    "first_day": "0001-01-01",
+    "last_moment": "9999-12-31 23:59:59",
+    "fine": "2010-01-01 00:00:00",
+    "deep": "[" * 47 + "…",
+    "nul": r'{"a":"x\u0000y"}',
+    "digits": "99,999,999,999,999,999,999,999,999,999,999,999,999",
+    "greatest": "9,223,372,036,854,775,807",
+}
+
+
+def test_values_of_postgresql_when_in_a_report_then_printed_or_cut(engine: Engine) -> None:
+    declared = dataset({name: EXACT[name][:2] for name in IN_A_REPORT} | {"half": (JSON, HALF)})
+    printed = "".join(pdf_text(export(engine, declared, "pdf", report="detailed_results")).split())
+    for expected in (*IN_A_REPORT.values(), r'{"a":"\ud800"}'):
+        assert "".join(expected.split()) in printed
+
+
+def test_columns_when_there_are_a_thousand_then_a_report_names_those_without_room(engine: Engine) -> None:
+    declared = dataset({f"c{number}": (INTEGER, f"n * {number}::int8") for number in range(1, 1_000)})
+    printed = pdf_text(export(engine, declared, "pdf", report="detailed_results"))
+    assert "Not shown, for want of width:" in printed and "c999" in printed
+
+
+def pdf_text(data: bytes) -> str:
+    document = pypdfium2.PdfDocument(data)
+    try:
+        return "\n".join(page.get_textpage().get_text_bounded() for page in document)
+    finally:
+        document.close()
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_value_when_no_file_can_hold_it_then_refused_by_row_and_column(engine: Engine, case: str) -> None:
     kind, expression, reason = REFUSED[case]
@@ -193,12 +264,12 @@ def test_json_when_made_structs_and_it_holds_half_a_surrogate_pair_then_refused_
     assert_no_files(engine)
 
 
-@pytest.mark.parametrize("form", ["avro", "csv", "parquet", "xlsx"])
+@pytest.mark.parametrize("form", ["avro", "csv", "parquet", "tsv", "xlsx"])
 def test_json_when_it_is_text_then_half_a_surrogate_pair_stays_as_it_is(engine: Engine, form: str) -> None:
     assert first_row(form, export(engine, dataset({"value": (JSON, HALF)}), form)) == [r'{"a":"\ud800"}']
 
 
-@pytest.mark.parametrize("form", ["avro", "csv", "jsonl", "parquet", "xlsx"])
+@pytest.mark.parametrize("form", ALL)
 def test_text_when_a_megabyte_long_then_whole_or_refused_by_row(engine: Engine, form: str) -> None:
     declared = dataset({"value": (TEXT, "repeat(U&'\\00E4\"\\000A', 330000)")})
     if form == "xlsx":

@@ -25,7 +25,8 @@ from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy
 from export_pipeline.model.errors import Forbidden, Rejected, Unproven
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
-from export_pipeline.model.verification import Verification
+from export_pipeline.model.verification import Verification, Verify
+from export_pipeline_tests.datasets.reading import MANAGER
 from export_pipeline_tests.flow.test_export import contents
 
 THREE = "contacts,calls,campaign_results"
@@ -206,19 +207,96 @@ def test_workbook_when_several_datasets_are_asked_for_then_a_sheet_each(engine: 
     assert job.verification is Verification.SAMPLED
 
 
+TWO_CUTS: dict[str, Any] = {
+    "dataset": "calls as done,calls as the_rest",
+    "filters": {"campaign_id": LAST_CAMPAIGN, "done.status": "completed"},
+    "conditions": ("the_rest.status ne completed",),
+    "columns": ("done.id", "done.status", "the_rest.id", "the_rest.status"),
+}
+
+
+@pytest.mark.parametrize(("verify", "proven"), [(None, "sampled"), (Verify.FULL, "passed")])
+def test_workbook_when_it_holds_one_dataset_twice_then_each_cut_has_its_sheet_and_is_proven(
+    engine: Engine, asked: ExportRequest, tmp_path: Path, verify: Verify | None, proven: str
+) -> None:
+    job = done(engine, asked, format="xlsx", verify=verify, **TWO_CUTS)
+    book = openpyxl.load_workbook(io.BytesIO(contents(engine, job)), read_only=True)
+    assert book.sheetnames[:2] == ["Calls (done)", "Calls (the rest)"]
+    first, second = (list(book[name].iter_rows(values_only=True)) for name in book.sheetnames[:2])
+    assert first[0] == second[0] == ("id", "status")
+    assert {row[1] for row in first[1:]} == {"completed"} and "completed" not in {row[1] for row in second[1:]}
+    assert [(member.key, member.rows) for member in job.files[0].members] == [
+        ("done", len(first) - 1),
+        ("the_rest", len(second) - 1),
+    ]
+    assert job.verification == proven
+    alone = done(engine, asked, dataset="calls", format="csv", filters={"campaign_id": LAST_CAMPAIGN})
+    assert job.rows == alone.rows
+    path = tmp_path / job.files[0].key.rpartition("/")[2]
+    path.write_bytes(contents(engine, job))
+    folder = job.files[0].key.rpartition("/")[0]
+    manifest = tmp_path / "manifest.json"
+    manifest.write_bytes(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
+    assert verify_copy(path, manifest, engine.formats, password=lambda name: None) == (job.rows, job.verification)
+    swapped(path)
+    with pytest.raises(Unproven):
+        verify_copy(path, manifest, engine.formats, password=lambda name: None)
+
+
+def swapped(path: Path) -> None:
+    """Swaps the rows of the first two sheets, and has the manifest say that this is the file."""
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    first, second = "xl/worksheets/sheet1.xml", "xl/worksheets/sheet2.xml"
+    parts[first], parts[second] = parts[second], parts[first]
+    with zipfile.ZipFile(path, "w") as book:
+        for name, data in parts.items():
+            book.writestr(name, data)
+    manifest = json.loads(path.with_name("manifest.json").read_bytes())
+    manifest["files"][0]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name("manifest.json").write_text(json.dumps(manifest))
+
+
+def test_package_when_it_holds_one_dataset_twice_then_each_cut_is_a_file(engine: Engine, asked: ExportRequest) -> None:
+    job = done(engine, asked, **TWO_CUTS)
+    archive = opened(engine, job)
+    assert {row["status"] for row in rows_of(archive, "done.csv")} == {"completed"}
+    assert "completed" not in {row["status"] for row in rows_of(archive, "the_rest.csv")}
+    assert "done.csv: Calls (done)" in archive.read("README.txt").decode()
+    assert job.verification is Verification.PASSED
+    assert issue_link(engine, asked.requested_by, job.id).url
+
+
+def test_package_when_a_dataset_has_another_name_then_its_access_and_owner_stay_the_same(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    with pytest.raises(Forbidden, match="may not export audit_log"):
+        done(engine, asked, requested_by=MANAGER, dataset="audit_log as mine,calls", filters={})
+    with pytest.raises(Forbidden, match="is not yours"):
+        done(engine, asked, requested_by=MANAGER, dataset="campaigns as a,campaigns as b")
+    twice = {"dataset": "campaigns as a,campaigns as b", "filters": {}, "options": {"profile": "raw"}}
+    everybody, own = done(engine, asked, **twice), done(engine, asked, requested_by=MANAGER, **twice)
+    assert 0 < (own.rows or 0) < (everybody.rows or 0)
+    assert rows_of(opened(engine, own), "a.csv") == rows_of(opened(engine, own), "b.csv")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"dataset": "contacts,nothing"}, "no dataset 'nothing'"),
         ({"dataset": "nothing"}, "no dataset 'nothing'; there are: .*comprehensive"),
-        ({"dataset": "contacts,contacts"}, "names a dataset twice"),
+        ({"dataset": "contacts,contacts"}, "names a dataset twice; .*'contacts as first,contacts as second'"),
+        ({"dataset": "contacts as a,calls as a"}, "names a dataset twice"),
+        ({"dataset": "contacts as calls,contacts"}, "as 'calls': a name in a package begins with"),
+        ({"dataset": "contacts as leads.status,contacts"}, "as 'leads.status': a name in a package begins with"),
+        ({"dataset": "contacts as ,contacts"}, "no dataset 'contacts as'"),
+        ({"dataset": "contacts as mine"}, "only a dataset of several"),
         ({"dataset": "contacts:docx"}, "no format 'docx'"),
         ({"dataset": "contacts:zip"}, "cannot hold a package"),
         ({"dataset": "contacts:csv+csv"}, "once each"),
         ({"options": {"files": ""}}, "name its formats"),
         ({"options": {"password": "hunter2!"}}, "never a password itself; there is none of that name$"),
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "ids": LAST_CAMPAIGN}}, "say of which, as in contacts.ids"),
-        ({"format": "xlsx", "columns": ("contacts.id", "calls.id")}, "would have the same columns in one workbook"),
         ({"options": {"max_file_rows": "10"}}, "one file"),
         ({"options": {"compression_level": "10"}}, "option compression_level"),
         ({"format": "parquet"}, "holds one dataset in one format; take one of .*xlsx.*zip"),

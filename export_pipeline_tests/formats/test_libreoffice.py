@@ -17,13 +17,18 @@ from export_pipeline.model.dataset import DATE, INTEGER, TEXT, Column, decimal
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.test_xlsx_workbook import data
 
+DOCS = Path(__file__).parents[2] / "docs/csv.md"
 SOFFICE = shutil.which("soffice")
 pytestmark = pytest.mark.skipif(SOFFICE is None, reason="needs LibreOffice's soffice (Debian: libreoffice-calc)")
 
 
-#: What the dialog proposes for a CSV that begins with a byte order mark: commas, double quotes, UTF-8. Without a window
-#: there is no dialog, and LibreOffice does not look at the mark.
-CSV_DIALOG = "--infilter=CSV:44,34,76"
+#: As docs/csv.md tells it: without a window there is no dialog, and LibreOffice does not look at the byte order mark.
+#: By the format and locale: separator, quotation mark, UTF-8, first line, language of dates and decimals.
+AS_TOLD = {
+    ("csv", ""): "--infilter=CSV:44,34,76",
+    ("tsv", ""): "--infilter=CSV:9,34,76",
+    ("csv", "de"): "--infilter=CSV:59,34,76,1,,1031",
+}
 
 
 def convert(path: Path, to: str, folder: Path, *arguments: str) -> Path:
@@ -56,7 +61,11 @@ def test_workbook_when_printed_by_libreoffice_then_rows_summary_and_charts(tmp_p
     assert "67%" in charts  # a slice's label, which only the chart has
 
 
-def test_spreadsheet_csv_when_opened_by_libreoffice_then_columns_umlauts_phones_and_dates(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "locale"), AS_TOLD)
+def test_spreadsheet_text_when_opened_by_libreoffice_as_told_then_columns_umlauts_phones_and_dates(
+    form: str, locale: str, tmp_path: Path
+) -> None:
+    assert AS_TOLD[form, locale] in DOCS.read_text(encoding="utf-8")
     columns = [
         Column(name, kind, name, name)
         for name, kind in {"name": TEXT, "phone": TEXT, "day": DATE, "n": INTEGER, "cost": decimal(12, 4)}.items()
@@ -66,10 +75,10 @@ def test_spreadsheet_csv_when_opened_by_libreoffice_then_columns_umlauts_phones_
         ("東京\nsecond line", "(030) 123-45", date(2010, 2, 28), 7, Decimal("12")),
         ("=1+1", "", date(2011, 1, 1), 0, Decimal("0")),
     ]
-    path = tmp_path / "calls.csv"
-    path.write_bytes(tables.write("csv", rows, columns))
+    path = tmp_path / f"calls.{form}"
+    path.write_bytes(tables.write(form, rows, columns, **({"locale": locale} if locale else {})))
 
-    sheet = openpyxl.load_workbook(convert(path, "xlsx", tmp_path, CSV_DIALOG)).active
+    sheet = openpyxl.load_workbook(convert(path, "xlsx", tmp_path, AS_TOLD[form, locale])).active
 
     found = [[cell.value for cell in row] for row in sheet.iter_rows()]
     assert found[0] == ["name", "phone", "day", "n", "cost"]

@@ -3,12 +3,14 @@
 import io
 import json
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from export_pipeline.model.errors import Rejected
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import COLUMNS
 
+START = datetime(2010, 1, 1, tzinfo=UTC)
 ANY_ROW = st.tuples(
     st.none() | st.text(),
     st.none() | st.uuids().map(str),
@@ -39,6 +42,58 @@ ANY_ROW = st.tuples(
 @given(rows=st.lists(ANY_ROW, max_size=5))
 def test_rows_when_any_then_read_back_equal(rows: list[tables.Row]) -> None:
     assert tables.read_parquet(tables.write("parquet", rows)) == rows
+
+
+#: How much of a file's end pyarrow reads at least, to have its footer.
+FOOTER_BYTES = 65_536
+
+
+class Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.read_bytes += len(data)
+        return data
+
+
+@pytest.mark.parametrize("by_time", [True, False])
+def test_filter_when_rows_are_in_order_of_the_time_then_reads_little_of_the_file(by_time: bool) -> None:
+    columns = (COLUMNS[0], COLUMNS[2], COLUMNS[7])
+    # A prime step takes every row once, in no order of time.
+    order = range(20_000) if by_time else [number * 7_919 % 20_000 for number in range(20_000)]
+    rows = [(f"note {number * 7_919 % 1_000_003}", number, START + timedelta(minutes=number)) for number in order]
+    data = tables.write("parquet", rows, columns, row_group_rows="1000")
+    first, after = START + timedelta(days=2), START + timedelta(days=3)
+
+    metadata = pyarrow.parquet.read_metadata(io.BytesIO(data))
+    groups = [metadata.row_group(number).column(2) for number in range(metadata.num_row_groups)]
+    assert all(group.has_column_index and group.has_offset_index for group in groups)
+    can_match = [group.statistics.min < after and group.statistics.max >= first for group in groups]
+    assert can_match.count(True) == (3 if by_time else 20)
+
+    source = Counted(data)
+    condition = (pc.field("timestamp") >= first) & (pc.field("timestamp") < after)
+    table = pyarrow.parquet.read_table(source, filters=condition, pre_buffer=False)
+    assert sorted(table["integer"].to_pylist()) == list(range(2 * 1440, 3 * 1440))
+    assert (source.read_bytes - FOOTER_BYTES < 0.3 * len(data)) is by_time
+
+
+def test_statistics_when_written_then_each_column_of_each_row_group_has_them() -> None:
+    rows: list[tables.Row] = [
+        ("a", "6f1c1f6e-2d0a-5c0e-9a44-0f3f0f9f6a10", n, Decimal(n), n / 4, True, date(2010, 1, 1), START, None)
+        for n in range(2_500)
+    ]
+    metadata = pyarrow.parquet.read_metadata(io.BytesIO(tables.write("parquet", rows, row_group_rows="1000")))
+    for number, (least, greatest) in enumerate([(0, 999), (1_000, 1_999), (2_000, 2_499)]):
+        group = metadata.row_group(number)
+        found = {COLUMNS[place].name: group.column(place).statistics for place in range(len(COLUMNS))}
+        assert (found["integer"].min, found["integer"].max) == (least, greatest)
+        assert (found["decimal"].min, found["decimal"].max) == (least, greatest)
+        assert found["timestamp"].min == found["timestamp"].max == START
+        assert found["json"].null_count == group.num_rows
 
 
 def test_schema_when_written_then_real_types() -> None:

@@ -192,6 +192,25 @@ def test_comparison_when_column_unknown_then_refused_with_columns(report: Report
         write(calls("A", 2, 1), context(report=report), report="comparison", compare_by=by)
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/St_Johns"])
+def test_moments_when_the_zone_has_no_such_year_then_in_utc(zone: str) -> None:
+    moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+    columns = (Column("at", TIMESTAMP, "at", "When."),)
+
+    text = " ".join(
+        pages(write([(at,) for at in moments], context(columns, Report()), report="detailed_results", timezone=zone))
+    )
+
+    beyond = {"Asia/Tokyo": "9999-12-31 23:59:59 UTC", "America/St_Johns": "0001-01-01 00:00:00 UTC"}
+    within = {"Asia/Tokyo": "0001-01-01 09:18:59", "America/St_Johns": "9999-12-31 20:29:59"}
+    assert beyond[zone] in text and within[zone] in text
+
+
+def test_comparison_when_there_are_no_key_figures_then_refused() -> None:
+    with pytest.raises(Rejected, match="there are no key figures to compare"):
+        write([*calls("A", 2, 1), *calls("B", 2, 1)], context(report=replace(REPORT, figures=())), report="comparison")
+
+
 def test_text_when_no_font_has_a_character_then_refused_with_its_place(no_leftovers: Path) -> None:
     rows = [*calls("A", 3, 1), *calls("東 😀", 1, 1)]
 

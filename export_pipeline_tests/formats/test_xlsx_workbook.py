@@ -3,6 +3,7 @@
 import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -11,8 +12,10 @@ from openpyxl.workbook import Workbook
 
 from export_pipeline.formats import _template
 from export_pipeline.formats._chart_sheet import MOST_GROUPS, OTHERS
+from export_pipeline.formats._xlsx_reader import READER
 from export_pipeline.formats.xlsx import XlsxOptions, write, write_workbook
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, decimal
+from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.report import (
     Aggregate,
@@ -197,6 +200,32 @@ def test_workbook_when_several_datasets_then_a_sheet_each_and_one_summary() -> N
     assert [found[name].max_row for name in names[:3]] == [4, 2, 1]
     assert [row[0].value for row in found["Summary 3"].iter_rows() if row[0].value == "Rows"] == ["Rows"] * 3
     assert found["SUMMARY charts 2"]._charts[0].series[0].val.numRef.f == "'SUMMARY charts 2'!$N$3"
+
+
+@pytest.mark.parametrize("sheet_rows", [1, 2, 1_048_575])
+def test_workbook_when_its_datasets_have_the_same_columns_then_each_is_read_back_alone(
+    sheet_rows: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_template, "SHEET_ROWS", sheet_rows)
+    rows = [[("a", AT, 1, None), ("b", AT, 2, None)], [], [("c", AT, 3, None), ("d", AT, 4, None), ("e", AT, 5, None)]]
+    path, options = tmp_path / "calls.xlsx", XlsxOptions.model_validate({})
+    with path.open("wb") as target:
+        parts = [(tables.frame(part, COLUMNS), context(f"Calls {number}")) for number, part in enumerate(rows)]
+        assert write_workbook(parts, target, options) == [2, 0, 3]
+    assert READER.part is not None
+    for place, expected in enumerate(rows):
+        reader = READER.part(place)
+        found = [row["status"] for batch in reader.rows(path, COLUMNS, options, None) for row in batch.to_dicts()]
+        assert found == [f"s{status}" for status, *_ in expected]
+        assert reader.count(path, COLUMNS, options) == len(expected)
+
+
+def test_workbook_when_it_does_not_tell_whose_its_sheets_are_then_broken(tmp_path: Path) -> None:
+    path = tmp_path / "calls.xlsx"
+    path.write_bytes(data())
+    assert READER.part is not None
+    with pytest.raises(Broken):
+        READER.part(0).count(path, COLUMNS, XlsxOptions.model_validate({}))
 
 
 def test_workbook_when_written_twice_then_the_same_bytes() -> None:
