@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_settings_from_outside() -> None:
     """Tests read their own settings, whatever is set where they run."""
     for name in list(os.environ):
-        if name.startswith(("EXPORT_", "AWS_", "S3_", "DAGSTER_")) or name == "DATABASE_URL":
+        if name.startswith(("EXPORT_", "AWS_", "S3_", "DAGSTER_")) or name in ("DATABASE_URL", "COLUMNS"):
             del os.environ[name]
     os.environ["EXPORT_STATE_DIRECTORY"] = "/nonexistent/export_pipeline"
 

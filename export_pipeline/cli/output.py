@@ -18,8 +18,6 @@ from export_pipeline.model.job import ExportJob, Status
 
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
-# A table that goes into a file or another program is not cut to the width of a terminal.
-_tables = Console(highlight=False, width=None if console.is_terminal or "COLUMNS" in os.environ else 1_000)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -108,14 +106,19 @@ def print_rows(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_column(header, no_wrap=place == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    _tables.print(table)
+    _for_tables().print(table)
+
+
+def _for_tables() -> Console:
+    """A table that goes into a file or another program is not cut to the width of a terminal."""
+    return Console(highlight=False, width=None if console.is_terminal or "COLUMNS" in os.environ else 1_000)
 
 
 def print_records(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Rows of many columns for people: a table where it fits, else one value below the other."""
     shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, (header, *(row[place] for row in shown)))) for place, header in enumerate(headers)]
-    if sum(widths) + 2 * len(widths) <= _tables.width:
+    if sum(widths) + 2 * len(widths) <= _for_tables().width:
         print_rows(headers, shown)
         return
     width = max(map(len, headers), default=0)
