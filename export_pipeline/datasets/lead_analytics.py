@@ -1,5 +1,7 @@
 """`lead_analytics`: leads counted by day, location, category and source."""
 
+from dataclasses import replace
+
 from export_pipeline.datasets._leads import FILTERS, OWNER, SOURCE, TABLES
 from export_pipeline.model.access import Role, Scope
 from export_pipeline.model.dataset import DATE, FLOAT, INTEGER, TEXT, Column, Dataset, decimal
@@ -28,6 +30,7 @@ DATASET = Dataset(
             location.name AS location,
             category.name AS category,
             source.name AS source,
+            bool_and({{owned}}) AS owned,
             count(*) AS leads,
             {_COUNTS}
             count(lead.email) AS with_email,
@@ -104,7 +107,7 @@ DATASET = Dataset(
     filters=FILTERS,
     date_column="lead.created_at",
     date_label="the lead's created_at",
-    owner=OWNER,
+    owner=replace(OWNER, witness="result.owned"),
     access={
         Role.CAMPAIGN_MANAGER: Scope.OWN,
         Role.ANALYST: Scope.ALL,

@@ -6,6 +6,7 @@ memory (measured; see docs/performance.md). `psycopg.sql` quotes them.
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from export_pipeline.model.masking import Mask
 LIMIT = "limit"
 #: Where a dataset's source wants the predicates, if not at its end.
 WHERE = "{where}"
+#: Where such a source wants to know whether a row that it aggregates belongs to whoever reaches only their own.
+_OWNED_BY = "{owned}"
 #: The column, never written, that tells of each row whether it belongs to whoever reaches only their own.
 OWNED = "$owned"
 
@@ -98,8 +101,9 @@ class Selection:
         if not self.guarded:
             return read
         assert self.dataset.owner is not None
-        mine = sql.SQL("(({}) = {}) IS TRUE").format(sql.SQL(self.dataset.owner.column), sql.Literal(self.owner_id))
-        return (*read, Column(OWNED, BOOLEAN, mine.as_string(), ""))
+        witness = self.dataset.owner.witness
+        mine = f"({witness}) IS TRUE" if witness else self._mine().as_string()
+        return (*read, Column(OWNED, BOOLEAN, mine, ""))
 
     @property
     def read_as(self) -> tuple[str, ...]:
@@ -114,9 +118,10 @@ class Selection:
 
     @property
     def guarded(self) -> bool:
-        """Whether each row tells whose it is. Rows that were aggregated do not."""
+        """Whether each row tells whose it is. Rows that were aggregated do where the dataset has a witness."""
         owner = self.dataset.owner
-        return self.scope is Scope.OWN and bool(owner and owner.column) and WHERE not in self.dataset.source
+        told = bool(owner and (owner.witness or (owner.column and WHERE not in self.dataset.source)))
+        return self.scope is Scope.OWN and told
 
     def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
         """The same, of everybody's rows, or of those of that owner alone."""
@@ -124,11 +129,18 @@ class Selection:
 
     def source(self) -> sql.Composed:
         """What follows FROM, with the predicates in the places that the dataset names for them."""
-        first, *others = map(sql.SQL, self.dataset.source.split(WHERE))
-        if not others:
-            return sql.Composed([first])
-        where = sql.SQL("({})").format(self._where())
-        return sql.Composed([first, *(part for text in others for part in (where, text))])
+        places = {WHERE: self._where, _OWNED_BY: self._mine}
+        parts = re.split("|".join(f"({re.escape(name)})" for name in places), self.dataset.source)
+        return sql.Composed(
+            sql.SQL("({})").format(places[part]()) if part in places else sql.SQL(part) for part in parts if part
+        )
+
+    def _mine(self) -> sql.Composed:
+        """Whether a row of the source, before any aggregation, is of whoever reaches only their own."""
+        column = self.dataset.owner.column if self.dataset.owner else ""
+        if self.scope is not Scope.OWN or not column:
+            return sql.SQL("true").format()
+        return sql.SQL("(({}) = {}) IS TRUE").format(sql.SQL(column), sql.Literal(self.owner_id))
 
     def rows(self) -> sql.Composed:
         """What follows the select list, without the order and the limit. Raises Broken where nobody was authorized."""
