@@ -14,13 +14,14 @@ from decimal import Decimal
 
 from psycopg import sql
 
-from export_pipeline.flow.columns import choose_columns
+from export_pipeline.flow.columns import choose_columns, refuse_new_names
 from export_pipeline.flow.conditions import NOT_TOLD, Condition, is_told, parse_conditions
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_span
 from export_pipeline.flow.properties import PROPERTIES, Property, parse_properties, split_properties, spread_out
-from export_pipeline.flow.sort import Sort, parse_sort
+from export_pipeline.flow.sort import Sort, parse_sort, read_sort
 from export_pipeline.flow.values import EXPECTED, parse_list, parse_value
 from export_pipeline.model.access import Scope
+from export_pipeline.model.condition import comparisons_of, parse_condition
 from export_pipeline.model.dataset import BOOLEAN, INTEGER, TEXT, UUID, Column, Dataset, Filter
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.masking import Mask
@@ -132,7 +133,7 @@ class Selection:
         places = {WHERE: self._where, _OWNED_BY: self._mine}
         parts = re.split("|".join(f"({re.escape(name)})" for name in places), self.dataset.source)
         return sql.Composed(
-            sql.SQL("({})").format(places[part]()) if part in places else sql.SQL(part) for part in parts if part
+            [sql.SQL("({})").format(places[part]()) if part in places else sql.SQL(part) for part in parts if part]
         )
 
     def _mine(self) -> sql.Composed:
@@ -212,17 +213,21 @@ def select(
     items = values.get(PROPERTIES)
     properties = parse_properties(dataset, items) if isinstance(items, tuple) else ()
     spread = spread_out(dataset, properties) if properties else dataset
+    chosen = choose_columns(spread, columns)
+    known = _known(dataset, properties)
+    paths = [item.path for text in conditions for item in comparisons_of(parse_condition(text))]
+    refuse_new_names(known, chosen, [*paths, *(read_sort(item)[0] for item in sort)])
     return Selection(
         dataset=spread,
-        columns=choose_columns(spread, columns),
+        columns=chosen,
         named=bool(columns),
         values=values,
         span=span,
         predicates=tuple(predicates),
         dated=tuple(dated),
         limit=_limit(filters),
-        conditions=parse_conditions(_known(dataset, properties), conditions),
-        sort=parse_sort(_known(dataset, properties), sort),
+        conditions=parse_conditions(known, conditions),
+        sort=parse_sort(known, sort),
         properties=properties,
     )
 

@@ -320,3 +320,12 @@ def test_rows_when_the_owners_predicate_is_missing_then_nothing_leaves(world: En
     assert read(world, plan).height == OWN_ROWS.get(name, 3)
     with pytest.raises(Broken, match=f"the query of {name} yielded a row of another owner"):
         read(world, replace(plan, selection=Unowned(**vars(plan.selection))))
+
+
+def test_dataset_when_its_aggregation_is_only_half_a_witness_then_refused() -> None:
+    dataset = DATASETS["lead_analytics"]
+    assert dataset.owner is not None
+    with pytest.raises(ValueError, match=r"lead_analytics has one without the other: \{owned\} in its source"):
+        replace(dataset, owner=replace(dataset.owner, witness=""))
+    with pytest.raises(ValueError, match="one without the other"):
+        replace(dataset, source=dataset.source.replace("{owned}", "true"))
