@@ -121,8 +121,13 @@ class Selection:
     def guarded(self) -> bool:
         """Whether each row tells whose it is. Rows that were aggregated do where the dataset has a witness."""
         owner = self.dataset.owner
-        told = bool(owner and (owner.witness or (owner.column and WHERE not in self.dataset.source)))
+        told = bool(owner and (owner.witness or (owner.column and not self.aggregates)))
         return self.scope is Scope.OWN and told
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether a row is put together from many of the source."""
+        return WHERE in self.dataset.source
 
     def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
         """The same, of everybody's rows, or of those of that owner alone."""
@@ -146,7 +151,7 @@ class Selection:
     def rows(self) -> sql.Composed:
         """What follows the select list, without the order and the limit. Raises Broken where nobody was authorized."""
         conditions = [condition.predicate for condition in self.conditions]
-        predicates = conditions if WHERE in self.dataset.source else [self._where(), *conditions]
+        predicates = conditions if self.aggregates else [self._where(), *conditions]
         if not predicates:
             return sql.SQL("FROM {}").format(self.source())
         return sql.SQL("FROM {} WHERE {}").format(self.source(), sql.SQL(" AND ").join(predicates))
