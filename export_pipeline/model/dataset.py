@@ -243,9 +243,7 @@ class Dataset:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
         if ("{owned}" in self.source) != bool(self.owner and self.owner.witness):
-            raise ValueError(
-                f"{self.name} has only one of two that go together: {{owned}} in its source, and a witness"
-            )
+            raise ValueError(f"{self.name} has one without the other: {{owned}} in its source, and its owner's witness")
         if self.cursor is not None and "{where}" in self.source:
             raise ValueError(f"{self.name} aggregates: a row of it is put together from many, and none of them is new")
         for column in self.columns:
