@@ -9,8 +9,9 @@ from benchmarks.bench import running
 from benchmarks.filters import filters
 from benchmarks.measures import MEASURES as OTHERS
 from benchmarks.measures import Line, Options
+from benchmarks.preview import preview
 
-MEASURES = {**OTHERS, "filters": filters}
+MEASURES = {**OTHERS, "filters": filters, "preview": preview}
 
 
 def main() -> int:

@@ -54,7 +54,7 @@ _VALUES = {
 
 def filters(bench: Bench, options: Options) -> Iterator[Line]:
     """Leads and events by conditions as raw CSV, and 20 properties of all events as Parquet."""
-    _make(bench, options.rows)
+    make_rows(bench, options.rows)
     datasets = load_parts("export_pipeline.datasets", "DATASET", Dataset)
     made = {"date_from": "2011-01-01"}
     spread = made | {"properties": ",".join(_PROPERTIES)}
@@ -91,8 +91,8 @@ def _export(bench: Bench, name: str, chosen: dict[str, str], conditions: tuple[s
     return delivered(bench, run(command, bench.environment))
 
 
-def _make(bench: Bench, rows: int) -> None:
-    """Makes the rows up at first use, for the next time, too."""
+def make_rows(bench: Bench, rows: int) -> None:
+    """Makes so many leads, and twice as many events, up at first use, for the next time, too."""
     known = STATE / f"filters-{rows}"
     if known.is_file():
         return

@@ -77,7 +77,7 @@ def follow(engine: Engine, job: ExportJob, email: str, as_json: bool, *, direct:
     if direct:
         finish(engine, _run_here(engine, job), email, as_json)
     elif no_wait:
-        show_job(job, as_json)
+        show_job(manage.show_export(engine, email, job.id), as_json)
     else:
         finish(engine, wait_for(engine, job.id), email, as_json)
 
@@ -116,7 +116,7 @@ def cancel(export_id: str, email: str, as_json: bool) -> None:
     with open_services() as engine:
         manage.cancel_export(engine, email, export_id)
         job = _poll(engine, export_id, lambda job: job.status in _ENDED, timeout_seconds=10)
-        show_job(job, as_json)
+        show_job(manage.show_export(engine, email, export_id), as_json)
         if job.status is not Status.CANCELLED:
             raise Broken(f"the export {export_id} is {job.status.value}; its worker has not answered yet")
 
@@ -181,16 +181,17 @@ def show_job(job: ExportJob, as_json: bool) -> None:
 
 def finish(engine: Engine, job: ExportJob, email: str, as_json: bool) -> None:
     """Prints how an export ended, with a link where there is a file. Raises the error that it ended with, if any."""
+    shown = manage.show_export(engine, email, job.id)
     if job.status is not Status.COMPLETED:
         if as_json:
-            print_json(job_document(job))
+            print_json(job_document(shown))
             raise SystemExit(error_of(job).exit_code)
         raise error_of(job)
     issued = issue_link(engine, email, job.id)
     if as_json:
-        print_json(job_document(job, issued))
+        print_json(job_document(shown, issued))
     else:
-        print_job(job, issued)
+        print_job(shown, issued)
 
 
 def error_of(job: ExportJob) -> ExportError:

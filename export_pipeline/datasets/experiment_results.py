@@ -88,7 +88,8 @@ DATASET = Dataset(
                 experiment.name AS experiment,
                 named.metric,
                 assignment.variant_id,
-                coalesce(found.total, 0) AS total
+                coalesce(found.total, 0) AS total,
+                {{owned}} AS owned
             FROM experiments AS experiment
             JOIN assignments AS assignment ON assignment.experiment_id = experiment.id
             JOIN (
@@ -105,6 +106,7 @@ DATASET = Dataset(
         per_variant AS (
             SELECT
                 experiment_id, experiment, metric, variant_id,
+                bool_and(owned) AS owned,
                 count(*) AS users,
                 count(*) FILTER (WHERE total > 0) AS conversions,
                 count(*) FILTER (WHERE total > 0)::float8 / count(*) AS conversion_rate,
@@ -255,6 +257,7 @@ DATASET = Dataset(
         "SELECT owner_id::text FROM experiments WHERE id = {value}",
         "experiment",
         "experiment.owner_id",
+        witness="result.owned",
     ),
     access={
         Role.CAMPAIGN_MANAGER: Scope.OWN,

@@ -1,5 +1,7 @@
 """`lead_analytics`: leads counted by day, location, category and source."""
 
+from dataclasses import replace
+
 from export_pipeline.datasets._leads import FILTERS, OWNER, SOURCE, TABLES
 from export_pipeline.model.access import Role, Scope
 from export_pipeline.model.dataset import DATE, FLOAT, INTEGER, TEXT, Column, Dataset, decimal
@@ -25,9 +27,8 @@ DATASET = Dataset(
     source=f"""(
         SELECT
             (lead.created_at AT TIME ZONE 'UTC')::date AS day,
-            location.name AS location,
-            category.name AS category,
-            source.name AS source,
+            lead.location_id, lead.category_id, lead.source_id,
+            bool_and({{owned}}) AS owned,
             count(*) AS leads,
             {_COUNTS}
             count(lead.email) AS with_email,
@@ -42,13 +43,17 @@ DATASET = Dataset(
         FROM {SOURCE}
         WHERE {{where}}
         GROUP BY 1, 2, 3, 4
-    ) AS result""",
-    order_by="result.day, result.location, result.category, result.source",
+    ) AS result
+    -- Names come last: a million leads are not sorted by them.
+    JOIN lead_sources AS source ON source.id = result.source_id
+    LEFT JOIN locations AS location ON location.id = result.location_id
+    LEFT JOIN categories AS category ON category.id = result.category_id""",
+    order_by="result.day, location.name, category.name, source.name, location.id, category.id, source.id",
     columns=(
         Column("day", DATE, "result.day", "The day.", example="2010-11-17"),
-        Column("location", TEXT, "result.location", "Where; empty where that is not known.", example="Lisbon"),
-        Column("category", TEXT, "result.category", "About what; empty where that is not known.", example="Cars"),
-        Column("source", TEXT, "result.source", "The source that found them.", example="Listings"),
+        Column("location", TEXT, "location.name", "Where; empty where that is not known.", example="Lisbon"),
+        Column("category", TEXT, "category.name", "About what; empty where that is not known.", example="Cars"),
+        Column("source", TEXT, "source.name", "The source that found them.", example="Listings"),
         Column("leads", INTEGER, "result.leads", "How many leads came in.", example="12"),
         *(
             Column(f"{state}_leads", INTEGER, f"result.{state}_leads", f"How many of them are {state} now.")
@@ -104,7 +109,7 @@ DATASET = Dataset(
     filters=FILTERS,
     date_column="lead.created_at",
     date_label="the lead's created_at",
-    owner=OWNER,
+    owner=replace(OWNER, witness="result.owned"),
     access={
         Role.CAMPAIGN_MANAGER: Scope.OWN,
         Role.ANALYST: Scope.ALL,

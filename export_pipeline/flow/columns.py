@@ -6,7 +6,7 @@ text in 'single quotes'; either quote is doubled within its own.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -66,6 +66,21 @@ def choose_columns(dataset: Dataset, texts: Sequence[str]) -> tuple[Column, ...]
             raise Rejected(f"two columns would be called {column.name!r}; name one of them otherwise, with as")
         chosen[column.name] = column
     return tuple(chosen.values()) or dataset.columns
+
+
+def refuse_new_names(dataset: Dataset, chosen: Sequence[Column], paths: Iterable[Sequence[str]]) -> None:
+    """Raises Rejected where a condition or the order looks at a column by the name that only the file has for it."""
+    made = {column.name: column for column in chosen if column.of}
+    for path in paths:
+        name = path[1] if len(path) > 1 and path[0] == dataset.name else path[0]
+        if name not in made or dataset.column(name) is not None:
+            continue
+        column = made[name]
+        how = "computed for the file from" if column.computed else "the file's name for"
+        raise Rejected(
+            f"{name!r} is {how} {', '.join(column.of)}: conditions and the order look at the columns of "
+            f"{dataset.name} by their own names, so write {' or '.join(column.of)} there"
+        )
 
 
 def refuse_computed(request: ExportRequest, columns: Sequence[Column]) -> None:

@@ -7,6 +7,7 @@ holds wherever its opposite does not: also for rows without a value.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from psycopg import sql
 
@@ -35,6 +36,8 @@ _UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
 #: The longest pattern (characters).
 _LONGEST_PATTERN = 1000
 _NUMBER = decimal(38, 0)
+#: Of floats of four bytes: the significant digits that their texts have at most, and the numbers that they can be.
+_DIGITS_OF_FOUR_BYTES, _LEAST_OF_FOUR_BYTES, _MOST_OF_FOUR_BYTES = 9, 1.2e-38, 3.4e38
 _LOOKS_LIKE_A_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 
 _NULLS = (Operator.IS_NULL, Operator.IS_NOT_NULL)
@@ -223,23 +226,38 @@ class _Operand:
         return sql.SQL('{} COLLATE "C"').format(self.expression) if self.type.kind is Kind.TEXT else self.expression
 
 
+def _literal(operand: _Operand, value: object) -> sql.Literal:
+    """The value as it is compared. A float as a text, which PostgreSQL reads as the column's own type: the 0.1 of four
+    bytes is not that of eight. What four bytes do not hold stays a number, for columns of eight."""
+    if isinstance(value, float) and operand.type.kind is Kind.FLOAT:
+        digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
+        if value == 0 or (
+            digits <= _DIGITS_OF_FOUR_BYTES and _LEAST_OF_FOUR_BYTES <= abs(value) <= _MOST_OF_FOUR_BYTES
+        ):
+            return sql.Literal(repr(value))
+    return sql.Literal(value)
+
+
 _Compose = Callable[[_Operand, Sequence[object]], sql.Composed]
 
 
 def _compared(sign: str) -> _Compose:
     def compose(operand: _Operand, values: Sequence[object]) -> sql.Composed:
         left = operand.expression if sign == "=" else operand.ordered
-        return sql.SQL("{} {} {}").format(left, sql.SQL(sign), sql.Literal(values[0]))
+        return sql.SQL("{} {} {}").format(left, sql.SQL(sign), _literal(operand, values[0]))
 
     return compose
 
 
 def _in(operand: _Operand, values: Sequence[object]) -> sql.Composed:
+    if operand.type.kind is Kind.FLOAT:
+        # All values of a list would be brought to one type.
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(_compared("=")(operand, [value]) for value in values))
     return sql.SQL("{} IN ({})").format(operand.expression, sql.SQL(", ").join(map(sql.Literal, values)))
 
 
 def _between(operand: _Operand, values: Sequence[object]) -> sql.Composed:
-    return sql.SQL("{} BETWEEN {} AND {}").format(operand.ordered, *map(sql.Literal, values))
+    return sql.SQL("{} BETWEEN {} AND {}").format(operand.ordered, *(_literal(operand, value) for value in values))
 
 
 def _like(before: str, after: str) -> _Compose:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import closed
-from export_pipeline.flow.plan import Order, Plan, fit_plan, told_by_the_source
+from export_pipeline.flow.plan import Order, Plan, fit_plan, parse_options, told_by_the_source
 from export_pipeline.flow.policies import plain_columns
 from export_pipeline.flow.request import admit
 from export_pipeline.flow.source import access_settings
@@ -59,7 +59,8 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True)
 class FormatEstimate:
-    """How large a file of a format would be, and how long it would take (seconds)."""
+    """How large a file of a format would be, and how long it would take (seconds): with the rows that it would have,
+    which are fewer where it is cut off."""
 
     format: str
     bytes: int
@@ -167,8 +168,16 @@ def _formats(engine: Engine, plan: Plan, rows: int) -> list[FormatEstimate]:
         # Of other formats than the one asked for, files as they usually are.
         wanted = compression if name == plan.format.name else None
         alike = [item for item in recent if item.format == name and item.compression == wanted]
-        found.append(_format(name, alike, rows, guess))
+        found.append(_format(name, alike, _written(engine, plan, name, rows), guess))
     return found
+
+
+def _written(engine: Engine, plan: Plan, name: str, rows: int) -> int:
+    """How many of the rows a file of that format would have: where the request has it cut off, those that may be."""
+    form, most = engine.format(name), plan.row_limit
+    if name != plan.format.name:
+        most = engine.settings.max_records if form.for_people(parse_options(engine, form, {})) else None
+    return rows if most is None or not plan.request.truncate else min(rows, most)
 
 
 def _format(name: str, alike: Sequence[Delivery], rows: int, guess: int) -> FormatEstimate:

@@ -220,11 +220,14 @@ def _property_errors(selection: Selection, attempt: Attempt) -> Iterator[None]:
 
 
 def _session(source: Source, snapshot: Snapshot, selection: Selection) -> list[sql.Composed]:
+    # PostgreSQL expects as many groups as rows of an expression such as the day, and that a row is dear to hand over
+    # from process to process; then one process does it all (1.9 s instead of 1.6, of 900,000 rows).
+    tuning = {**source.tuning, **({"parallel_tuple_cost": "0.005"} if selection.aggregates else {})}
     return [
         sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").format(),
         sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot.id)),
         *session_settings(snapshot.connection.info.server_version, source.snapshot_seconds),
-        *set_locally({name: sql.Literal(value) for name, value in source.tuning.items()}),
+        *set_locally({name: sql.Literal(value) for name, value in tuning.items()}),
         *access_settings(selection.scope, selection.owner_id, source.own_role),
     ]
 

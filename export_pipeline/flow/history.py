@@ -8,6 +8,7 @@ from datetime import datetime
 
 from export_pipeline.flow.authorize import authorize_job, identify
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.template_values import exports_as_told
 from export_pipeline.ledger.history import Use
 from export_pipeline.model.access import Role
 from export_pipeline.model.errors import Forbidden, Rejected
@@ -30,14 +31,14 @@ class Wanted:
 
 
 def list_exports(engine: Engine, email: str, wanted: Wanted = Wanted(), *, limit: int = 50) -> list[ExportJob]:
-    """The newest exports: one's own, or all for an administrator. Raises Forbidden where somebody else's are asked for,
-    Rejected, NotFound."""
+    """The newest exports: one's own, or all for an administrator, with the values that they may see. Raises Forbidden
+    where somebody else's are asked for, Rejected, NotFound."""
     principal = identify(engine, email)
     everybody = principal.role is Role.ADMIN
     if wanted.by and not everybody and wanted.by.lower() != principal.email.lower():
         raise Forbidden(f"the role {principal.role} may list its own exports only; leave out whose")
     _check_range(wanted.since, wanted.until)
-    return engine.jobs.newest(
+    jobs = engine.jobs.newest(
         requester_id=None if everybody else principal.id,
         requested_by=wanted.by,
         status=wanted.status,
@@ -49,6 +50,7 @@ def list_exports(engine: Engine, email: str, wanted: Wanted = Wanted(), *, limit
         before=authorize_job(engine, email, wanted.before)[1] if wanted.before else None,
         limit=limit,
     )
+    return exports_as_told(engine, principal, jobs)
 
 
 def usage(engine: Engine, email: str, *, since: datetime | None = None, until: datetime | None = None) -> list[Use]:

@@ -3,14 +3,17 @@
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.authorize import authorize_job
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.template_values import exports_as_told
 from export_pipeline.flow.verify import verify_again
 from export_pipeline.model.job import ExportJob
 from export_pipeline.model.verification import Verification, Verify
 
 
 def show_export(engine: Engine, email: str, export_id: str) -> ExportJob:
-    """An export, for its requester or an administrator. Raises Forbidden, NotFound."""
-    return authorize_job(engine, email, export_id)[1]
+    """An export, for its requester or an administrator, with the values that they may see. Raises Forbidden,
+    NotFound."""
+    principal, job = authorize_job(engine, email, export_id)
+    return exports_as_told(engine, principal, [job])[0]
 
 
 def cancel_export(engine: Engine, email: str, export_id: str) -> ExportJob:

@@ -6,6 +6,7 @@ memory (measured; see docs/performance.md). `psycopg.sql` quotes them.
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,13 +14,14 @@ from decimal import Decimal
 
 from psycopg import sql
 
-from export_pipeline.flow.columns import choose_columns
+from export_pipeline.flow.columns import choose_columns, refuse_new_names
 from export_pipeline.flow.conditions import NOT_TOLD, Condition, is_told, parse_conditions
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_span
 from export_pipeline.flow.properties import PROPERTIES, Property, parse_properties, split_properties, spread_out
-from export_pipeline.flow.sort import Sort, parse_sort
+from export_pipeline.flow.sort import Sort, parse_sort, read_sort
 from export_pipeline.flow.values import EXPECTED, parse_list, parse_value
 from export_pipeline.model.access import Scope
+from export_pipeline.model.condition import comparisons_of, parse_condition
 from export_pipeline.model.dataset import BOOLEAN, INTEGER, TEXT, UUID, Column, Dataset, Filter
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.masking import Mask
@@ -28,6 +30,8 @@ from export_pipeline.model.masking import Mask
 LIMIT = "limit"
 #: Where a dataset's source wants the predicates, if not at its end.
 WHERE = "{where}"
+#: Where such a source wants to know whether a row that it aggregates belongs to whoever reaches only their own.
+_OWNED_BY = "{owned}"
 #: The column, never written, that tells of each row whether it belongs to whoever reaches only their own.
 OWNED = "$owned"
 
@@ -98,8 +102,9 @@ class Selection:
         if not self.guarded:
             return read
         assert self.dataset.owner is not None
-        mine = sql.SQL("(({}) = {}) IS TRUE").format(sql.SQL(self.dataset.owner.column), sql.Literal(self.owner_id))
-        return (*read, Column(OWNED, BOOLEAN, mine.as_string(), ""))
+        witness = self.dataset.owner.witness
+        mine = f"({witness}) IS TRUE" if witness else self._mine().as_string()
+        return (*read, Column(OWNED, BOOLEAN, mine, ""))
 
     @property
     def read_as(self) -> tuple[str, ...]:
@@ -114,9 +119,15 @@ class Selection:
 
     @property
     def guarded(self) -> bool:
-        """Whether each row tells whose it is. Rows that were aggregated do not."""
+        """Whether each row tells whose it is. Rows that were aggregated do where the dataset has a witness."""
         owner = self.dataset.owner
-        return self.scope is Scope.OWN and bool(owner and owner.column) and WHERE not in self.dataset.source
+        told = bool(owner and (owner.witness or (owner.column and not self.aggregates)))
+        return self.scope is Scope.OWN and told
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether a row is put together from many of the source."""
+        return WHERE in self.dataset.source
 
     def reaching(self, scope: Scope, owner_id: str = "") -> "Selection":
         """The same, of everybody's rows, or of those of that owner alone."""
@@ -124,16 +135,23 @@ class Selection:
 
     def source(self) -> sql.Composed:
         """What follows FROM, with the predicates in the places that the dataset names for them."""
-        first, *others = map(sql.SQL, self.dataset.source.split(WHERE))
-        if not others:
-            return sql.Composed([first])
-        where = sql.SQL("({})").format(self._where())
-        return sql.Composed([first, *(part for text in others for part in (where, text))])
+        places = {WHERE: self._where, _OWNED_BY: self._mine}
+        parts = re.split("|".join(f"({re.escape(name)})" for name in places), self.dataset.source)
+        return sql.Composed(
+            [sql.SQL("({})").format(places[part]()) if part in places else sql.SQL(part) for part in parts if part]
+        )
+
+    def _mine(self) -> sql.Composed:
+        """Whether a row of the source, before any aggregation, is of whoever reaches only their own."""
+        column = self.dataset.owner.column if self.dataset.owner else ""
+        if self.scope is not Scope.OWN or not column:
+            return sql.SQL("true").format()
+        return sql.SQL("(({}) = {}) IS TRUE").format(sql.SQL(column), sql.Literal(self.owner_id))
 
     def rows(self) -> sql.Composed:
         """What follows the select list, without the order and the limit. Raises Broken where nobody was authorized."""
         conditions = [condition.predicate for condition in self.conditions]
-        predicates = conditions if WHERE in self.dataset.source else [self._where(), *conditions]
+        predicates = conditions if self.aggregates else [self._where(), *conditions]
         if not predicates:
             return sql.SQL("FROM {}").format(self.source())
         return sql.SQL("FROM {} WHERE {}").format(self.source(), sql.SQL(" AND ").join(predicates))
@@ -200,17 +218,21 @@ def select(
     items = values.get(PROPERTIES)
     properties = parse_properties(dataset, items) if isinstance(items, tuple) else ()
     spread = spread_out(dataset, properties) if properties else dataset
+    chosen = choose_columns(spread, columns)
+    known = _known(dataset, properties)
+    paths = [item.path for text in conditions for item in comparisons_of(parse_condition(text))]
+    refuse_new_names(known, chosen, [*paths, *(read_sort(item)[0] for item in sort)])
     return Selection(
         dataset=spread,
-        columns=choose_columns(spread, columns),
+        columns=chosen,
         named=bool(columns),
         values=values,
         span=span,
         predicates=tuple(predicates),
         dated=tuple(dated),
         limit=_limit(filters),
-        conditions=parse_conditions(_known(dataset, properties), conditions),
-        sort=parse_sort(_known(dataset, properties), sort),
+        conditions=parse_conditions(known, conditions),
+        sort=parse_sort(known, sort),
         properties=properties,
     )
 

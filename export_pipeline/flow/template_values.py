@@ -1,8 +1,9 @@
-"""What a shared template tells of the values that it looks for: all to its owner and administrators, and to others none
-that are looked for where they may not look, or where free text reaches them redacted.
+"""What a shared template, and an export that somebody made by it, tell of the values that are looked for: all to the
+template's owner and administrators, and to others none that are looked for where they may not look, or where free text
+reaches them redacted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from export_pipeline.flow.conditions import NOT_TOLD
@@ -15,6 +16,7 @@ from export_pipeline.model.access import Principal, Role
 from export_pipeline.model.condition import comparisons_of, parse_condition, text_of
 from export_pipeline.model.dataset import TEXT, Column, Dataset
 from export_pipeline.model.errors import Rejected
+from export_pipeline.model.job import ExportJob, ExportRequest
 from export_pipeline.model.template import Template
 
 #: Filters of all datasets, which are about nobody.
@@ -23,9 +25,28 @@ _OF_ALL = frozenset({LIMIT, *(name for name, _, _ in DATE_FILTERS)})
 
 def as_told(engine: Engine, principal: Principal, template: Template) -> Template:
     """The template as the person may see it: to be shown, not to be run."""
-    request = template.request
     if principal.role is Role.ADMIN or principal.id == template.owner_id:
         return template
+    return replace(template, request=_request_as_told(engine, principal, template.request))
+
+
+def exports_as_told(engine: Engine, principal: Principal, jobs: Sequence[ExportJob]) -> list[ExportJob]:
+    """Exports as the person may see them: to be shown, not to be run. Of one that was made by somebody else's template,
+    or by one that is gone, the row does not tell which values came with it: none is told that the template would not
+    tell."""
+    ids = {job.request.template_id for job in jobs if job.request.template_id}
+    if principal.role is Role.ADMIN or not ids:
+        return list(jobs)
+    owned = engine.templates.owned_by(principal, ids)
+    return [
+        job
+        if job.request.template_id is None or job.request.template_id in owned
+        else replace(job, request=_request_as_told(engine, principal, job.request))
+        for job in jobs
+    ]
+
+
+def _request_as_told(engine: Engine, principal: Principal, request: ExportRequest) -> ExportRequest:
     try:
         datasets = {member.name: engine.dataset(member.dataset) for member in members_of(engine, request)}
     except Rejected:
@@ -35,7 +56,7 @@ def as_told(engine: Engine, principal: Principal, template: Template) -> Templat
         for name, value in request.filters.items()
     }
     conditions = tuple(_told(principal, datasets, text) for text in request.conditions)
-    return replace(template, request=replace(request, filters=filters, conditions=conditions))
+    return replace(request, filters=filters, conditions=conditions)
 
 
 def _told(principal: Principal, datasets: Mapping[str, Dataset], text: str) -> str:

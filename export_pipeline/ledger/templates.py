@@ -2,6 +2,7 @@
 starts from. Who may see or change what is asked for here, and decided in `flow/templates.py`.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from psycopg.errors import UniqueViolation
@@ -48,6 +49,14 @@ class Templates:
             },
         )
         return [_template(row) for row in rows]
+
+    def owned_by(self, principal: Principal, ids: Collection[str]) -> set[str]:
+        """Which of the templates with these ids are the person's own."""
+        rows = self._database.rows(
+            "SELECT id FROM exports.templates WHERE owner_id = %(owner)s AND id = ANY(%(ids)s::uuid[])",
+            {"owner": principal.id, "ids": list(ids)},
+        )
+        return {str(row["id"]) for row in rows}
 
     def add(self, owner: Principal, name: str, shared: tuple[str, ...], request: ExportRequest) -> Template:
         """Makes a template. Raises Rejected where its owner has one of that name."""

@@ -131,12 +131,18 @@ class Owner:
     row: it does not exist); both are empty where there is no such filter. `noun` is what people call what is owned.
     `column` is the expression of the owner's id in the scope of the dataset's source: for whoever reaches only their
     own rows it is always compared with their id, whatever the filters say. Without it the filter must be required.
+
+    Each row that is read is asked as well whether it is theirs. One that the source aggregates knows that only if the
+    source says so: there the placeholder `{owned}` stands for whether a row that is aggregated is theirs (true for
+    whoever reaches everybody's), and `witness` is the expression that tells it of the result, as of
+    `bool_and({owned}) AS owned`. Without it such rows are not asked.
     """
 
     filter: str
     sql: str
     noun: str
     column: str = ""
+    witness: str = ""
 
 
 class Subject(StrEnum):
@@ -236,6 +242,8 @@ class Dataset:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
+        if ("{owned}" in self.source) != bool(self.owner and self.owner.witness):
+            raise ValueError(f"{self.name} has one without the other: {{owned}} in its source, and its owner's witness")
         if self.cursor is not None and "{where}" in self.source:
             raise ValueError(f"{self.name} aggregates: a row of it is put together from many, and none of them is new")
         for column in self.columns:

@@ -260,6 +260,40 @@ def test_template_when_it_looks_for_what_others_may_not_see_then_its_values_are_
     assert command(MANAGER, "run", "leads", "--no-wait")["conditions"] == whole
 
 
+def test_export_when_by_somebody_elses_template_then_its_values_are_told_to_the_runner_nowhere(
+    command: Command, engine: Engine
+) -> None:
+    filters = ("--filter", "keywords=Apartment", "--filter", "min_price=1", "--where", "description is_not_null")
+    where = ("--where", "title not_contains Quintessa or price gt 10")
+    command(MANAGER, "create", "words", *LEADS, *filters, *where, "--share", "everyone")
+    hidden = {"status": "new", "keywords": "(not told)", "min_price": "1"}
+
+    def told(email: str, *arguments: str) -> str:
+        done = CliRunner().invoke(commands, [*arguments, "--as", email, "--json"])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    ran = command(ANALYST, "run", "words", "--no-wait")
+    done = command(ANALYST, "run", "words", "--direct", "--destination", "local", "--format", "csv")
+    assert ran["filters"] == done["filters"] == hidden
+    listed = told(ANALYST, "list")
+    shown = [told(ANALYST, "show", ran["id"]), told(ANALYST, "show", done["id"])]
+    folder = Path(done["files"][0]["url"].removeprefix("file://")).parent
+    manifests = [path.read_text() for path in folder.glob("*manifest*.json")]
+    printed = [json.dumps(ran), json.dumps(done), listed, *shown, told(ANALYST, "cancel", ran["id"]), *manifests]
+    assert manifests and not any(word in text for text in printed for word in ("Apartment", "Quintessa"))
+    assert json.loads(listed)["exports"][0]["conditions"][0] == "description is_not_null"
+    # The export itself looks for them; its owner and administrators see what they look for.
+    job = engine.jobs.get(done["id"])
+    assert job is not None and job.request.filters["keywords"] == "Apartment"
+    assert "Quintessa" in told(ADMIN, "show", done["id"])
+    assert command(MANAGER, "run", "words", "--no-wait")["filters"]["keywords"] == "Apartment"
+    own = ("--filter", "keywords=Apartment", "--no-wait")
+    assert json.loads(told(ANALYST, "export", "leads", *own))["filters"] == {"keywords": "Apartment"}
+    command(MANAGER, "delete", "words")
+    assert json.loads(told(ANALYST, "show", done["id"]))["filters"] == hidden
+
+
 def test_reason_when_given_with_a_template_then_no_run_has_it(command: Command, settings: Settings) -> None:
     made = command(MANAGER, "create", "leads", *LEADS, "--reason", "TICKET-1", "--share", "everyone")
     command(MANAGER, "edit", "leads", "--reason", "TICKET-2", "--sort", "price")

@@ -12,6 +12,7 @@ from export_pipeline.flow.conditions import OPERATORS, parse_conditions
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.query import select
+from export_pipeline.model.access import Scope
 from export_pipeline.model.condition import Operator
 from export_pipeline.model.dataset import (
     INTEGER,
@@ -107,6 +108,47 @@ def test_property_when_compared_then_typed_by_the_value(
 ) -> None:
     rows = [row[0] for row in ROWS if test(value if isinstance(value := json.loads(row[9] or "{}"), dict) else {})]
     assert found(things, condition) == rows
+
+
+FOUR_BYTES = replace(
+    THINGS,
+    columns=tuple(
+        replace(column, sql="(t.flt::float4)") if column.name == "flt" else column for column in THINGS.columns
+    ),
+)
+
+
+@pytest.mark.parametrize("operator", OPERATORS[Kind.FLOAT])
+def test_float_when_of_four_bytes_then_compared_as_it_is_shown(things: Engine, operator: Operator) -> None:
+    if operator not in TESTS:
+        return
+    for a, b in ((0.1, 0.7), (-0.3, 0.2), (1.1, 1.1), (1e-300, 1e300), (0.0, 0.123456789012)):
+        said = {Operator.BETWEEN: f"{a} and {b}", Operator.IN: f"{a},{b}", Operator.NOT_IN: f"{a},{b}"}
+        expected = holds("flt", lambda value: TESTS[operator](value, a, b), without_value=operator in NEGATIVE)  # noqa: B023
+        for dataset in (THINGS, FOUR_BYTES):
+            text = f"flt {operator} {said.get(operator, a)}"
+            assert found(things, text, dataset=dataset) == expected, text
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked", "said"),
+    [
+        (("whole as b",), {"conditions": ("n gt 1 and b eq 1",)}, "'b' is the file's name for whole: .*write whole"),
+        (("whole as b",), {"conditions": ("things.b eq 1",)}, "'b' is the file's name for whole"),
+        (("whole as b",), {"sort": ("b desc",)}, "the order look at the columns of things by their own names"),
+        (("upper(txt) as b",), {"conditions": ("b eq A",)}, "'b' is computed for the file from txt: .*write txt"),
+    ],
+)
+def test_column_when_looked_at_by_its_new_name_then_told_the_own_one(
+    columns: tuple[str, ...], asked: dict[str, tuple[str, ...]], said: str
+) -> None:
+    with pytest.raises(Rejected, match=said):
+        select(THINGS, {}, columns, **asked)
+
+
+def test_column_when_its_new_name_is_another_columns_then_that_is_meant(things: Engine) -> None:
+    rows = select(THINGS, {}, ("whole as n",), conditions=("n eq 3",)).reaching(Scope.ALL).rows()
+    assert "t.n" in rows.as_string() and "t.whole" not in rows.as_string().partition("WHERE")[2]
 
 
 @pytest.mark.parametrize(

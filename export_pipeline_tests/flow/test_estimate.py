@@ -88,6 +88,15 @@ def test_estimate_when_there_is_something_to_mind_then_said(engine: Engine) -> N
     assert barely.warnings == ("campaign_results: personal data leaves in phone",)
 
 
+def test_estimate_when_it_would_be_cut_off_then_of_the_rows_that_are_left(engine: Engine) -> None:
+    engine = replace(engine, settings=engine.settings.model_copy(update={"max_records": 100}))
+    whole, cut = (estimate_export(engine, asked(format="xlsx", truncate=truncate)) for truncate in (False, True))
+    assert whole.rows == cut.rows > 100 and told(cut, "it would be cut off there")
+    assert cut.bytes * whole.rows == whole.bytes * 100 and cut.seconds < whole.seconds
+    sizes = [{item.format: item.bytes for item in found.parts[0].formats} for found in (whole, cut)]
+    assert sizes[0]["parquet"] == sizes[1]["parquet"] > sizes[1]["csv"], "a file for machines is not cut off"
+
+
 def test_estimate_when_earlier_exports_were_slow_then_that_is_said(engine: Engine) -> None:
     job = run_export(engine, file_request(engine, asked(SHOWN_CAMPAIGN)))
     started = datetime.now(UTC) - timedelta(hours=3)
