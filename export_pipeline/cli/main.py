@@ -53,7 +53,7 @@ def main() -> None:
     """Runs the command line and exits."""
     gc.set_threshold(*_COLLECT_AFTER)
     _interrupt_on_termination()
-    code = _run()
+    code = run()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # whoever read it has gone
             stream.flush()
@@ -62,7 +62,7 @@ def main() -> None:
     _leave(code)
 
 
-def _run() -> int:
+def run() -> int:
     """Runs the command. Returns the exit code."""
     try:
         return int(commands.main(standalone_mode=False) or 0)

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from export_pipeline.cli import main, output
 from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, sample_id
 from export_pipeline.ledger.schema import migrate_up
@@ -33,24 +36,59 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(environment: dict[str, str], settings: Settings) -> Run:
-    """Runs the command, and checks that nothing secret is in what it prints."""
+def run(environment: dict[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command in this process, without the second that a process of its own takes to begin, and checks that
+    nothing secret is in what it prints."""
+
+    def command(*arguments: str, **changes: str | None) -> "subprocess.CompletedProcess[str]":
+        with monkeypatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in _changed(environment, changes).items():
+                patch.setenv(name, value)
+            for console in (output.console, output.messages):
+                patch.setattr(console, "_width", 200)
+            patch.setattr(sys, "argv", ["export-pipeline", *arguments])
+            code = main.run()
+        return nothing_secret(
+            environment, subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
+        )
+
+    migrate_up(settings.database_url)
+    return command
+
+
+@pytest.fixture
+def run_process(environment: dict[str, str], settings: Settings) -> Run:
+    """Runs the command as its user does, in a process of its own, and checks that nothing secret is in what it
+    prints."""
 
     def command(*arguments: str, **changes: str | None) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [sys.executable, "-c", "from export_pipeline.cli.main import main; main()", *arguments],
-            env={name: value for name, value in {**environment, **changes}.items() if value is not None},
+            env=_changed(environment, changes),
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        for name in ("AWS_SECRET_ACCESS_KEY", "DATABASE_URL"):
-            assert environment[name] not in done.stdout + done.stderr
-        return done
+        return nothing_secret(environment, done)
 
     migrate_up(settings.database_url)
     return command
+
+
+def _changed(environment: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in {**environment, **changes}.items() if value is not None}
+
+
+def nothing_secret(
+    environment: dict[str, str], done: "subprocess.CompletedProcess[str]"
+) -> "subprocess.CompletedProcess[str]":
+    """The same, once it was looked through."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "DATABASE_URL"):
+        assert environment[name] not in done.stdout + done.stderr
+    return done
 
 
 def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
@@ -58,9 +96,9 @@ def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     return found
 
 
-def test_export_when_direct_then_one_json_object_with_all_that_is_promised(run: Run) -> None:
+def test_export_when_direct_then_one_json_object_with_all_that_is_promised(run_process: Run) -> None:
     for form in ("csv", "parquet", "xlsx"):
-        done = run(*EXPORT, "--format", form, *ADMIN, "--direct", "--json")
+        done = run_process(*EXPORT, "--format", form, *ADMIN, "--direct", "--json")
         assert done.returncode == 0, done.stderr
         found = document(done)
         promised = {"id", "dataset", "status", "format", "rows", "files", "link", "link_expires_at", "requested_by"}
@@ -106,8 +144,8 @@ def test_command_when_misused_with_json_then_one_object_all_the_same(run: Run, a
     assert (done.returncode, document(done)["error_kind"]) == (2, "invalid")
 
 
-def test_table_when_it_goes_into_a_file_then_nothing_of_it_is_cut(run: Run) -> None:
-    lines = run("datasets", COLUMNS=None).stdout.splitlines()
+def test_table_when_it_goes_into_a_file_then_nothing_of_it_is_cut(run_process: Run) -> None:
+    lines = run_process("datasets", COLUMNS=None).stdout.splitlines()
     [line] = [line for line in lines if line.startswith("experiment_results ")]
     assert len(line) > 80 and line.rstrip().endswith("admin (all)") and "…" not in line
 
@@ -140,8 +178,8 @@ def test_life_when_filed_cancelled_and_tried_again_then_the_same_row(run: Run) -
     assert (later["status"], later["not_before"]) == ("pending", "2199-01-01T00:00:00+00:00")
 
 
-def test_settings_when_missing_or_wrong_then_one_sentence_that_names_them(run: Run) -> None:
-    missing = run("list", *ADMIN, DATABASE_URL=None)
+def test_settings_when_missing_or_wrong_then_one_sentence_that_names_them(run: Run, run_process: Run) -> None:
+    missing = run_process("list", *ADMIN, DATABASE_URL=None)
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "DATABASE_URL is not set" in missing.stderr
     wrong = run("list", *ADMIN, EXPORT_MAX_RECORDS="many")
@@ -173,8 +211,8 @@ def test_datasets_when_listed_then_columns_filters_and_access(run: Run) -> None:
     assert "q3_answer" in shown and "campaign_manager (own)" in shown and "date_from" in shown
 
 
-def test_sample_when_loaded_with_contacts_then_told_what(run: Run, postgres_server: Postgres) -> None:
-    with fresh_database(postgres_server) as url:
+def test_sample_when_loaded_with_contacts_then_told_what(run: Run, postgres_server: Postgres, sample: str) -> None:
+    with fresh_database(postgres_server, sample) as url:
         found = document(run("sample", "load", "--contacts", "200", "--json", EXPORT_SOURCE_URL=url))
     assert (found["contacts"], found["calls"], found["owner"]) == (200, 180, "manager@example.com")
 
