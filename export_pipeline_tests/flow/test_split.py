@@ -27,7 +27,6 @@ from export_pipeline.model.verification import Verification, Verify
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import FORMATS
 
-
 #: Enough for several batches of the source.
 ROWS = 7_000
 
