@@ -245,7 +245,7 @@ def _chart(draft: Draft, series: Series, width: int) -> Block:
             charts.Interval(label, value, bounds, measured(style.words, chart.measure, value))
             for label, value, bounds in zip(series.labels, series.values, series.bounds, strict=True)
         ]
-        alt = "; ".join(f"{item.label} {item.text}" for item in single[:_ALT_GROUPS])
+        alt = "; ".join(_with_ends(style, chart.measure, item) for item in single[:_ALT_GROUPS])
         return draft.chart(chart.title, charts.intervals(style, single, width), alt)
     shown = charts.slices(style, series) if chart.kind is ChartKind.PIE else charts.groups(style, series)
     texts = [(group.label, measured(style.words, chart.measure, group.value)) for group in shown]
@@ -253,6 +253,11 @@ def _chart(draft: Draft, series: Series, width: int) -> Block:
     if chart.kind is not ChartKind.PIE or any(group.share is None for group in shown):
         return draft.chart(chart.title, charts.bars(style, series, shown, width), alt)
     return draft.chart(chart.title, charts.donut(style, shown), alt, _legend(style, shown, chart.measure))
+
+
+def _with_ends(style: Style, measure: Measure, item: charts.Interval) -> str:
+    ends = " – ".join(measured(style.words, measure, end, unit=False) for end in item.bounds or ())
+    return f"{item.label} {item.text}" + (f" ({ends})" if ends else "")
 
 
 def _legend(style: Style, shown: Sequence[charts.Group], measure: Measure) -> list[Block]:

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from export_pipeline.datasets.experiment_results import DATASET
+from export_pipeline.formats import _pdf_document as documents
+from export_pipeline.formats._figures import compute
+from export_pipeline.formats._pdf_branding import load_brand
 from export_pipeline.formats.pdf import FORMAT, PdfOptions
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import FileContext
@@ -111,6 +114,25 @@ def test_experiments_when_of_the_same_name_then_told_apart() -> None:
     text = written(rows)
 
     assert "Gate (6f1c1f6e)" in text and "Gate (7a2d2a7f)" in text
+
+
+def test_executive_summary_when_rows_have_intervals_then_drawn_with_the_rows_numbers() -> None:
+    made = FileContext("id", DATASET.name, "Results", COLUMNS, SNAPSHOT_AT, {}, DATASET.report)
+    values = frame([tuple(row.get(column.name) for column in COLUMNS) for row in VARIANTS], COLUMNS)
+    draft = documents.draft(load_brand(None), "en", made, "UTC")
+
+    documents.executive_summary(draft, compute(values, made.report))
+
+    [chart] = draft.charts.values()
+    drawn = [(bar["label"], bar["low"], bar["value"], bar["high"]) for bar in chart["data"]["values"]]
+    assert drawn == [(row["variant"], 0.0101, row["conversion_rate"], 0.9876) for row in VARIANTS]
+    [item] = next(block["items"] for block in draft.blocks if block["type"] == "charts")
+    assert item["title"] == "Conversion rate with 95% interval: retention"
+    assert "longer 0.4423 (0.0101 – 0.9876); same 0.2511" in item["alt"]
+    for report in ("executive_summary", "detailed_results"):
+        text = written(VARIANTS, report=report)
+        assert item["title"] in text and "0.4423" in text
+    assert "rate_low" in text
 
 
 def many(count: int, **others: Any) -> list[Values]:
