@@ -83,8 +83,8 @@ def _variants(frame: pl.LazyFrame, trial: Trial, metrics: list[str]) -> Results:
     count = len(_distinct(frame, trial.variant))
     if not FEWEST <= count <= MOST:
         raise Rejected(
-            f"a comparison needs {FEWEST} to {MOST} variants, and the rows have {count:,}; choose some by a condition "
-            f"(--where '{trial.variant} in …'), or ask for report=detailed_results, which has all of them"
+            f"a comparison needs {FEWEST} to {MOST} variants, and the rows have {count:,}; choose others by a "
+            f"condition (--where '{trial.variant} in …'), or ask for report=detailed_results, which has all of them"
         )
     rows = frame.unique([trial.metric, trial.variant], keep="first", maintain_order=True).collect().to_dicts()
     # The control stands first whatever order was asked for.
