@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from export_pipeline.model.access import Role, Scope
 from export_pipeline.model.dataset import BOOLEAN, FLOAT, INTEGER, TEXT, UUID, Column, Dataset, Filter, Owner
 from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
+from export_pipeline.model.trial import Check, Scale, Statistic, Trial
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,6 +21,47 @@ _MISMATCH_BELOW = 0.01
 #: The normal distribution's 97.5 % point, for intervals of 95 %.
 _Z = 1.959963984540054
 _RATE = Measure("Conversion rate", Aggregate.MEAN, "conversion_rate", decimals=4)
+_TRIAL = Trial(
+    experiment_id="experiment_id",
+    experiment="experiment",
+    metric="metric",
+    variant="variant",
+    is_control="is_control",
+    value="conversion_rate",
+    difference="difference",
+    statistics=(
+        Statistic("Users", "users"),
+        Statistic("Users by the weights", "expected_users", decimals=1),
+        Statistic("Conversions", "conversions"),
+        Statistic("Conversion rate", "conversion_rate", Scale.PERCENT, 2, ("rate_low", "rate_high")),
+        Statistic(
+            "Difference of rates", "difference", Scale.POINTS, 2, ("difference_low", "difference_high"), "p_value"
+        ),
+        Statistic("Lift of the rate", "lift", Scale.PERCENT, 1),
+        Statistic("Mean", "mean", decimals=4),
+        Statistic("Difference of means", "mean_difference", decimals=4, p_value="mean_p_value"),
+        Statistic("Lift of the mean", "mean_lift", Scale.PERCENT, 1),
+    ),
+    check=Check(
+        "sample_ratio_mismatch",
+        "srm_p_value",
+        passes="Sample ratio: the numbers of users fit the weights.",
+        fails="Sample ratio mismatch: the numbers of users do not fit the weights. The differences should not be "
+        "trusted, and are not marked.",
+    ),
+    method="Compared with the control. 95% intervals: of rates by Wilson, of differences normal and unpooled. "
+    "Two-sided p-values: of rates with the pooled rate, of means unpooled; not corrected for the number of "
+    "comparisons. ▲ higher and ▼ lower mark p < 0.05.",
+    filters=("experiment_id", "metric"),
+)
+
+
+def _rate_end(sign: str) -> str:
+    """Where Wilson's interval of the rate begins or ends."""
+    half = f"{_Z} * sqrt(conversion_rate * (1 - conversion_rate) / users + {_Z**2} / (4 * users ^ 2))"
+    end = f"(conversion_rate + {_Z**2} / (2 * users) {sign} {half}) / (1 + {_Z**2} / users)"
+    # At rates of 0 and 1 an end is that rate, and rounding must not take it beyond.
+    return f"greatest(0, least(1, {end}))::float8"
 
 
 def _compared(name: str) -> str:
@@ -51,6 +93,8 @@ def derive(rows: pl.DataFrame) -> pl.DataFrame:
 _COMPARED = f"""
     SELECT
         measured.*,
+        {_rate_end("-")} AS rate_low,
+        {_rate_end("+")} AS rate_high,
         conversion_rate - control_rate AS difference,
         conversion_rate - control_rate - {_Z} * rate_error AS difference_low,
         conversion_rate - control_rate + {_Z} * rate_error AS difference_high,
@@ -75,11 +119,11 @@ DATASET = Dataset(
     title="Experiment results",
     description=(
         "One row per experiment, metric and variant. A user has converted where the sum of the metric's values is "
-        "above zero; the mean is over all users of the variant, zero for those without a value. Differences are to "
-        "the control: intervals of 95 % (normal, unpooled), two-sided p-values (pooled for rates, unpooled for "
-        "means). sample_ratio_mismatch tells that the variants' numbers of users do not fit their weights "
-        f"(chi-square, p < {_MISMATCH_BELOW}): then the other numbers should not be trusted. Dates choose users by "
-        "when they were assigned."
+        "above zero; the mean is over all users of the variant, zero for those without a value. Intervals of 95 % are "
+        "Wilson's for rates. Differences are to the control: intervals of 95 % (normal, unpooled), two-sided p-values "
+        "(pooled for rates, unpooled for means). sample_ratio_mismatch tells that the variants' numbers of users do "
+        f"not fit their weights (chi-square, p < {_MISMATCH_BELOW}): then the other numbers should not be trusted. "
+        "Dates choose users by when they were assigned."
     ),
     source=f"""(
         WITH per_user AS (
@@ -176,6 +220,8 @@ DATASET = Dataset(
             "The rate's standard error.",
             number_format="0.0000",
         ),
+        Column("rate_low", FLOAT, "result.rate_low", "Where the rate's 95 % interval begins.", number_format="0.0000"),
+        Column("rate_high", FLOAT, "result.rate_high", "Where it ends.", number_format="0.0000"),
         Column("difference", FLOAT, _compared("difference"), "Rate less the control's.", number_format="0.0000"),
         Column(
             "difference_low",
@@ -268,10 +314,17 @@ DATASET = Dataset(
     tables=("experiments", "variants", "assignments", "metrics"),
     report=Report(
         charts=(
-            Chart("Mean conversion rate over metrics, by variant", ChartKind.BAR, "variant", _RATE),
-            Chart("Mean conversion rate over variants, by metric", ChartKind.BAR, "metric", _RATE),
+            Chart(
+                "Conversion rate with 95% interval",
+                ChartKind.BAR,
+                "variant",
+                _RATE,
+                interval=("rate_low", "rate_high"),
+                panels=("experiment", "metric"),
+            ),
         ),
         subject="experiment",
+        trial=_TRIAL,
     ),
     derive=derive,
 )

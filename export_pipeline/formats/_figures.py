@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from export_pipeline.formats._sink import surfacing
@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 
 #: The group of rows without a value.
 NO_VALUE = "(none)"
+#: Rows that are drawn each by itself, and those of one chart; a reader could not take in more.
+_MOST_SINGLE_ROWS, _MOST_PANEL_ROWS = 60, 15
+#: Of a value in a title.
+_MOST_CHARACTERS = 60
 _FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
 
 
 @dataclass(frozen=True)
 class Series:
-    """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted."""
+    """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted. `bounds`:
+    where the chart has intervals, those of each number, as far as there is one."""
 
     chart: Chart
     labels: tuple[str, ...]
     values: tuple[float | None, ...]
+    bounds: tuple[tuple[float, float] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,10 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
     totals = frame.select(
         pl.len().alias("rows"), *(_number(figure).alias(str(n)) for n, figure in enumerate(report.figures))
     )
-    groups = [_grouped(frame, chart, zone) for chart in report.charts]
+    groups = [
+        _single_rows(frame, chart, chart.interval) if chart.interval else _grouped(frame, chart, zone)
+        for chart in report.charts
+    ]
     with surfacing():
         total, *found = pl.collect_all([totals, *groups], engine="streaming")
     row = total.row(0)
@@ -50,9 +59,61 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
         rows=int(row[0]),
         figures=tuple(zip(report.figures, map(_as_float, row[1:]), strict=True)),
         series=tuple(
-            Series(chart, tuple(group["label"].to_list()), tuple(map(_as_float, group["number"].to_list())))
+            series
             for chart, group in zip(report.charts, found, strict=True)
+            for series in (_panels(chart, group) if chart.interval else [_series(chart, group)])
         ),
+    )
+
+
+def _series(chart: Chart, group: pl.DataFrame) -> Series:
+    return Series(chart, tuple(group["label"].to_list()), tuple(map(_as_float, group["number"].to_list())))
+
+
+def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
+    """One series for each combination of the panels' values, in the order of the first row that has it; its title
+    names the values that are not the same in all of them, at least the last, and whether there may be more rows."""
+    shown = rows.head(_MOST_SINGLE_ROWS)
+    names = [str(place) for place in range(len(chart.panels))]
+    telling = [name for name in names if shown[name].n_unique() > 1] or names[-1:]
+    found = []
+    for whole in shown.partition_by(names, maintain_order=True) if names else [shown]:
+        panel = whole.head(_MOST_PANEL_ROWS)
+        title = ": ".join(filter(None, [chart.title, " · ".join(_one_line(panel[name][0]) for name in telling)]))
+        if panel.height < whole.height or shown.height < rows.height:
+            title += f" (first {panel.height} rows)"
+        bounds = tuple(
+            None if low is None or high is None else (float(low), float(high))
+            for low, high in panel.select("low", "high").rows()
+        )
+        found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds))
+    return found
+
+
+def _one_line(text: str) -> str:
+    """A value as a part of a title, which not every format can hold with control characters, or at any length."""
+    shown = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return shown if len(shown) <= _MOST_CHARACTERS else shown[: _MOST_CHARACTERS - 1].rstrip() + "…"
+
+
+def _single_rows(frame: pl.LazyFrame, chart: Chart, interval: tuple[str, str]) -> pl.LazyFrame:
+    """The rows that have a number, each with its label, interval and panels; one more than are drawn."""
+    import polars as pl
+
+    def text(name: str) -> pl.Expr:
+        return pl.col(name).cast(pl.String).fill_null(NO_VALUE)
+
+    value, (low, high) = pl.col(chart.measure.column), interval
+    return (
+        frame.filter(value.is_not_null())
+        .select(
+            text(chart.by).alias("label"),
+            value.alias("number"),
+            pl.col(low).alias("low"),
+            pl.col(high).alias("high"),
+            *(text(panel).alias(str(place)) for place, panel in enumerate(chart.panels)),
+        )
+        .head(_MOST_SINGLE_ROWS + 1)
     )
 
 

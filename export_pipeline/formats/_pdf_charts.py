@@ -148,8 +148,9 @@ class Interval:
     text: str
 
 
-def intervals(style: Style, shown: Sequence[Interval], width: int) -> Spec:
-    """Values with their intervals, one beneath the other in the order given, in the colours of the subjects."""
+def intervals(style: Style, shown: Sequence[Interval], width: int, *, zero: bool = False) -> Spec:
+    """Values with their intervals, one beneath the other in the order given, in the colours of the subjects; `zero` is
+    marked where it is what they are compared with."""
     palette, colours = style.branding.colours.series, style.branding.colours
     values = [
         {
@@ -166,7 +167,7 @@ def intervals(style: Style, shown: Sequence[Interval], width: int) -> Spec:
     left, right = _label_room(width), _room(style, [item.text for item in shown])
     row = {"field": "row", "type": "ordinal", "axis": None}
     color = {"field": "colour", "type": "nominal", "scale": None}
-    scale = {"zero": False, "nice": False, "padding": 6}
+    scale = {"zero": zero, "nice": False, "padding": 6}
     x = {"type": "quantitative", "axis": None, "scale": scale}
     plot_width = width - left - right
     layers = [
@@ -182,6 +183,9 @@ def intervals(style: Style, shown: Sequence[Interval], width: int) -> Spec:
         _text({"x": plot_width + 8, "align": "left", "color": colours.text}, {"text": {"field": "text"}}),
         _text({"x": -6, "align": "right", "color": colours.text}, {"text": {"field": "label"}}),
     ]
+    if zero:
+        mark = {"type": "tick", "orient": "vertical", "size": _BAR_HEIGHT + 3, "color": colours.muted}
+        layers.insert(1, {"mark": mark, "encoding": {"x": {**x, "datum": 0}}})
     plot = {"data": {"values": values}, "encoding": {"y": row}, "layer": layers}
     height = (_BAR_HEIGHT + 3) * max(1, len(values))
     return _spec(style, plot_width, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,8 +88,9 @@ def compare(
 
     if not report.figures:
         raise Rejected(
-            "there are no key figures to compare: the dataset declares none, or their columns are not in the file; ask "
-            "for report=detailed_results, which has the rows, or choose more columns"
+            "there are no key figures to compare: the dataset declares none for such a comparison, or their columns "
+            "are not in the file; leave the option compare_by out, choose more columns, or ask for "
+            "report=detailed_results, which has the rows"
         )
     names, count = subjects_of(frame, by_label=column.type.kind in (Kind.TIMESTAMP, Kind.DATE))
     if not FEWEST <= count <= MOST:
@@ -97,6 +98,8 @@ def compare(
             f"a comparison needs {FEWEST} to {MOST} different values of {column.name}, and the rows have {count:,}; "
             "choose others by the filters, name another column by the option compare_by, or ask for another report"
         )
+    # Single rows are in no order that subjects would share.
+    report = replace(report, charts=tuple(chart for chart in report.charts if not chart.interval))
     figures, samples = [], []
     for name in names:
         still_wanted()

@@ -37,6 +37,8 @@ Block = dict[str, Any]
 
 #: What a summary has room for on its one page.
 _SUMMARY_FIGURES, _SUMMARY_DEFINITIONS = 6, 6
+#: Charts of a summary that has neither figures nor a trend, and the most rows with intervals that each may have then.
+_ALONE, _ALONE_ROWS = 4, 8
 _MOST_FACTS, _FACT_CHARACTERS = 6, 84
 _TITLE_CHARACTERS = 80
 #: Widths and heights of charts, in points: the page's, and half of it.
@@ -80,7 +82,7 @@ def executive_summary(draft: Draft, figures: Figures) -> None:
     words = draft.words
     _cards(draft, figures, _SUMMARY_FIGURES)
     trends, mixes = _trends(figures), _mixes(figures)
-    _charts(draft, trends[:1], mixes[:2])
+    _charts(draft, trends[:1], mixes[: _ALONE if _have_room(figures, trends, mixes) else 2])
     if not figures.rows:
         draft.add("notes", items=[words.no_rows])
     _definitions(draft, [measure for measure, _ in figures.figures[:_SUMMARY_DEFINITIONS]], small=True)
@@ -212,6 +214,12 @@ def _mixes(figures: Figures) -> list[Series]:
     return [series for series in figures.series if series.chart.bucket is Bucket.VALUE and series.labels]
 
 
+def _have_room(figures: Figures, trends: Sequence[Series], mixes: Sequence[Series]) -> bool:
+    """Whether a summary's page holds two lines of charts."""
+    highest = max((len(series.bounds) for series in mixes[:_ALONE]), default=0)
+    return not figures.figures and not trends and highest <= _ALONE_ROWS
+
+
 def _charts(draft: Draft, trends: Sequence[Series], mixes: Sequence[Series]) -> None:
     """Trends as wide as the page, then the others two in a row; a last one alone has the page's width."""
     for series in trends:
@@ -232,12 +240,24 @@ def _chart(draft: Draft, series: Series, width: int) -> Block:
         )
         span = " – ".join(axis_label(style.words, day, monthly=monthly) for day in (first, last))
         return draft.chart(chart.title, spec, span)
+    if series.bounds:
+        single = [
+            charts.Interval(label, value, bounds, measured(style.words, chart.measure, value))
+            for label, value, bounds in zip(series.labels, series.values, series.bounds, strict=True)
+        ]
+        alt = "; ".join(_with_ends(style, chart.measure, item) for item in single[:_ALT_GROUPS])
+        return draft.chart(chart.title, charts.intervals(style, single, width), alt)
     shown = charts.slices(style, series) if chart.kind is ChartKind.PIE else charts.groups(style, series)
     texts = [(group.label, measured(style.words, chart.measure, group.value)) for group in shown]
     alt = "; ".join(f"{label} {value}" for label, value in texts[:_ALT_GROUPS])
     if chart.kind is not ChartKind.PIE or any(group.share is None for group in shown):
         return draft.chart(chart.title, charts.bars(style, series, shown, width), alt)
     return draft.chart(chart.title, charts.donut(style, shown), alt, _legend(style, shown, chart.measure))
+
+
+def _with_ends(style: Style, measure: Measure, item: charts.Interval) -> str:
+    ends = " – ".join(measured(style.words, measure, end, unit=False) for end in item.bounds or ())
+    return f"{item.label} {item.text}" + (f" ({ends})" if ends else "")
 
 
 def _legend(style: Style, shown: Sequence[charts.Group], measure: Measure) -> list[Block]:

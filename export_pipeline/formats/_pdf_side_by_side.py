@@ -11,7 +11,7 @@ from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import Series
 from export_pipeline.formats._pdf_comparison import Comparison, Finding
 from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, subject_label
-from export_pipeline.formats._pdf_words import Words, measured, number, percentage
+from export_pipeline.formats._pdf_words import WORDS, Words, measured, number, p_text, percentage
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind, Measure
 
 
@@ -21,7 +21,7 @@ def comparison(draft: Draft, found: Comparison) -> None:
     measures = [measure for measure, _ in found.figures[0].figures]
     labels = [subject_label(words, name) for name in found.subjects]
     subjects = [
-        {"label": label, "colour": palette[index % len(palette)], "rows": number(words, figures.rows)}
+        {"label": label, "colour": palette[index % len(palette)], "note": _counted(words, figures.rows, index)}
         for index, (label, figures) in enumerate(zip(labels, found.figures, strict=True))
     ]
     rows = [
@@ -29,9 +29,7 @@ def comparison(draft: Draft, found: Comparison) -> None:
         for measure, findings in zip(measures, found.findings, strict=True)
     ]
     draft.add("heading", text=words.comparison_figures)
-    draft.add(
-        "comparison", subjects=subjects, rows=rows, figure=words.figure, reference=words.reference, rows_word=words.rows
-    )
+    draft.add("comparison", subjects=subjects, rows=rows, figure=words.figure)
     tested = [index for index, measure in enumerate(measures) if measure.aggregate in (Aggregate.SHARE, Aggregate.MEAN)]
     if tested:
         draft.add("notes", items=[words.method])
@@ -54,6 +52,12 @@ def comparison(draft: Draft, found: Comparison) -> None:
     appendix(draft, measures)
 
 
+def _counted(words: Words, rows: int, index: int) -> str:
+    """How many rows a subject has, and whether the others are compared with it."""
+    word = words.rows if words is WORDS["de"] else words.rows.lower()
+    return f"{number(words, rows)} {word}" + (f" · {words.reference}" if index == 0 else "")
+
+
 def _compared(words: Words, measure: Measure, finding: Finding) -> Block:
     """One cell of the comparison: the value, its interval, and what of the difference can be said."""
     low_high = finding.bounds
@@ -65,7 +69,7 @@ def _compared(words: Words, measure: Measure, finding: Finding) -> Block:
     if finding.too_few:
         note = words.too_few
     elif finding.p is not None:
-        note = f"p < {number(words, 0.001, 3)}" if finding.p < 0.001 else f"p = {number(words, finding.p, 3)}"
+        note = p_text(words, finding.p)
     mark = ("▲" if finding.higher else "▼") if finding.significant else ""
     return {"value": measured(words, measure, finding.value), "detail": detail, "note": note, "mark": mark}
 

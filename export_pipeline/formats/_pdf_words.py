@@ -58,6 +58,10 @@ class Words:
     reference: str
     interval: str
     too_few: str
+    points: str
+    best: str
+    against: str
+    best_note: str
     method: str
     count_of: str
     sum_of: str
@@ -113,6 +117,11 @@ WORDS: dict[Language, Words] = {
         reference="reference",
         interval="95%",
         too_few="too few",
+        points="pp",
+        best="Best variant",
+        against="against {name}",
+        best_note="Best is, in each metric, the variant with the highest {value}; the highest of several is likely to "
+        "be overestimated.",
         method="Compared with the first. Shares: Wilson’s 95% interval; two-sided z-test of two proportions, "
         "or Fisher’s exact test where a cell’s expected count is under 5. Means: Student’s 95% interval; "
         "Welch’s t-test. Each figure’s p-values are corrected by Holm for the number of comparisons. "
@@ -169,6 +178,11 @@ WORDS: dict[Language, Words] = {
         reference="Bezug",
         interval="95 %",
         too_few="zu wenige",
+        points="PP",
+        best="Beste Variante",
+        against="gegen {name}",
+        best_note="Die beste ist bei jeder Metrik die Variante mit dem höchsten Wert ({value}); der höchste von "
+        "mehreren wird leicht überschätzt.",
         method="Verglichen mit der ersten Spalte. Anteile: 95-%-Intervall nach Wilson; zweiseitiger z-Test zweier "
         "Anteile, bei einer erwarteten Häufigkeit unter 5 der exakte Test nach Fisher. Mittelwerte: 95-%-Intervall "
         "nach Student; t-Test nach Welch. Die p-Werte jeder Kennzahl sind nach Holm für die Zahl der Vergleiche "
@@ -225,6 +239,11 @@ WORDS: dict[Language, Words] = {
         reference="referência",
         interval="95%",
         too_few="muito poucos",
+        points="p.p.",
+        best="Melhor variante",
+        against="contra {name}",
+        best_note="A melhor é, em cada métrica, a variante com o valor mais alto ({value}); o mais alto de vários "
+        "tende a ser sobrestimado.",
         method="Comparado com a primeira coluna. Proporções: intervalo de 95% de Wilson; teste z bilateral de duas "
         "proporções, ou teste exato de Fisher quando uma contagem esperada é inferior a 5. Médias: intervalo de 95% de "
         "Student; teste t de Welch. Os valores p de cada indicador são corrigidos por Holm pelo número de comparações. "
@@ -281,6 +300,11 @@ WORDS: dict[Language, Words] = {
         reference="referencia",
         interval=f"95{_SPACE}%",
         too_few="muy pocos",
+        points="p. p.",
+        best="Mejor variante",
+        against="frente a {name}",
+        best_note="La mejor es, en cada métrica, la variante con el valor más alto ({value}); el más alto de varios "
+        "tiende a sobrestimarse.",
         method="Comparado con la primera columna. Proporciones: intervalo del 95 % de Wilson; prueba z bilateral de "
         "dos proporciones, o prueba exacta de Fisher si una frecuencia esperada es menor que 5. Medias: intervalo del "
         "95 % de Student; prueba t de Welch. Los valores p de cada indicador se corrigen según Holm por el número de "
@@ -326,6 +350,11 @@ def measured(words: Words, measure: Measure, value: float | None, *, unit: bool 
 def percentage(words: Words, share: float, decimals: int = 0) -> str:
     """A share, 0 to 1, in per cent."""
     return number(words, 100 * share, decimals) + words.percent
+
+
+def p_text(words: Words, p: float) -> str:
+    """A p-value; what is less than a thousandth is not told more exactly."""
+    return f"p < {number(words, 0.001, 3)}" if p < 0.001 else f"p = {number(words, p, 3)}"
 
 
 def long_date(words: Words, day: date) -> str:

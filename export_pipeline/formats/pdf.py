@@ -24,12 +24,15 @@ from export_pipeline.formats._pdf_comparison import compare, labelled, subjects_
 from export_pipeline.formats._pdf_process import Job, MissingGlyphs, render
 from export_pipeline.formats._pdf_side_by_side import comparison
 from export_pipeline.formats._pdf_table import MOST_ROWS, make_table
+from export_pipeline.formats._pdf_trial import find_results
+from export_pipeline.formats._pdf_trial_tables import side_by_side
 from export_pipeline.formats._pdf_words import Language
 from export_pipeline.formats._sink import stage, surfacing
 from export_pipeline.formats._zone import Zone
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import FileContext, Format, Options
+from export_pipeline.model.trial import Trial
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,7 +62,7 @@ class PdfOptions(Options):
     compare_by: str = Field(
         "",
         description="For `comparison`: the column whose values are compared; dates and timestamps by month. Default: "
-        "the dataset's subject, such as the campaign.",
+        "the dataset's subject, such as the campaign; of one experiment its variants, of several these.",
     )
     max_file_rows: int | None = Field(None, description="Refused: a report is one file about all rows.")
     max_file_bytes: int | None = Field(None, description="Refused: a report is one file about all rows.")
@@ -116,7 +119,11 @@ def _job(
     draft = documents.draft(brand, language, context, zone)
     subject = _subject_column(context, options)
     numbers: list[Figures]
-    if options.report == "comparison":
+    trial = _trial(context, options)
+    if trial is not None:
+        numbers = []
+        side_by_side(draft, find_results(staged, trial, options.compare_by))
+    elif options.report == "comparison":
         assert subject is not None
         found = compare(labelled(staged, subject, zone), context.report, subject, zone=zone, still_wanted=still_wanted)
         numbers = list(found.figures)
@@ -143,6 +150,15 @@ def _job(
         facts=documents.facts(draft, rows, subjects, numbers),
     )
     return Job(document, draft.charts, format_locale(draft.words), context.snapshot_at, brand)
+
+
+def _trial(context: FileContext, options: PdfOptions) -> Trial | None:
+    """What a comparison shows as the rows have it: variants or experiments, where the rows are their results."""
+    trial = context.report.trial
+    if options.report != "comparison" or trial is None:
+        return None
+    own = ("", trial.variant, trial.experiment, trial.experiment_id)
+    return trial if options.compare_by in own else None
 
 
 def _subject_column(context: FileContext, options: PdfOptions) -> Column | None:

@@ -100,6 +100,8 @@ def test_results_when_computed_another_way_then_equal(sample_engine: Engine) -> 
             row, total = found[experiment, metric, variant], of["total"]
             assert (row["users"], row["conversions"]) == (len(total), (total > 0).sum())
             assert row["conversion_rate"] == pytest.approx((total > 0).mean())
+            wilson = stats.binomtest(row["conversions"], row["users"]).proportion_ci(method="wilson")
+            assert (row["rate_low"], row["rate_high"]) == pytest.approx((wilson.low, wilson.high))
             assert row["mean"] == pytest.approx(total.mean())
             assert row["mean_standard_error"] == pytest.approx(stats.sem(total.to_numpy()))
             assert (row["srm_chi_square"], row["srm_p_value"]) == pytest.approx((split.statistic, split.pvalue))

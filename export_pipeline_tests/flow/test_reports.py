@@ -8,11 +8,13 @@ import psycopg
 import pypdfium2
 import pytest
 
+from export_pipeline.datasets.experiment_results import DATASET as EXPERIMENTS
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.job import ExportRequest
+from export_pipeline_tests.datasets.reading import ADMIN, read
 
 
 def report(engine: Engine, request: ExportRequest, **options: str) -> tuple[int, str]:
@@ -57,3 +59,42 @@ def test_report_when_an_answer_is_in_a_script_without_font_then_refused_until_it
     assert rows > 0
     for said in ("Completion rate", "Mean attempts", "not_reached", "external_contact_id", "Resultados detalhados"):
         assert said.casefold() in text.casefold()
+
+
+def test_comparison_when_of_an_experiment_then_its_variants_with_the_datasets_numbers(engine: Engine) -> None:
+    results = read(engine, EXPERIMENTS.name).to_dicts()
+    prices = [row for row in results if row["experiment"] == "Three prices"]
+    request = ExportRequest(EXPERIMENTS.name, ADMIN, {"experiment_id": prices[0]["experiment_id"]})
+
+    rows, text = report(engine, request, report="comparison")
+
+    assert rows == len(prices) == 9
+    assert "now reference higher lower" in text
+    for row in prices:
+        rate, low, high = (row[name] for name in ("conversion_rate", "rate_low", "rate_high"))
+        assert f"{rate:.2%} 95%: {low:.2%} – {high:.2%}" in text
+        assert row["metric"] in text and f"{row['users']:,}" in text and f"{row['mean']:,.4f}" in text
+        if not row["is_control"]:
+            mark = " ▲" if row["p_value"] < 0.05 else ""
+            low, high = (100 * row[name] for name in ("difference_low", "difference_high"))
+            interval = f"95%: {low:.2f} – {high:.2f}".replace("-", "−")
+            assert f"{100 * row['difference']:.2f} pp{mark} {interval} p = {row['p_value']:.3f}" in text
+            mark = " ▲" if row["mean_p_value"] < 0.05 else ""
+            assert f"{row['mean_difference']:.4f}{mark} p = {row['mean_p_value']:.3f}" in text
+            assert f"{row['lift']:.1%}" in text and f"{row['mean_lift']:.1%}" in text
+
+
+def test_comparison_when_of_several_experiments_then_the_best_of_each(engine: Engine) -> None:
+    results = read(engine, EXPERIMENTS.name).to_dicts()
+    ids = {row["experiment"]: row["experiment_id"] for row in results}
+    chosen = ",".join(ids[name] for name in ("Three prices", "Skewed reminder"))
+    request = ExportRequest(EXPERIMENTS.name, ADMIN, {"experiment_id": chosen})
+
+    _, text = report(engine, request, report="comparison")
+
+    assert "Best variant reminder against none lower against now" in text
+    assert "Best variant reminder against none higher against now" in text
+    assert "Skewed reminder: Sample ratio mismatch" in text and "Three prices: Sample ratio: the numbers" in text
+    for row in results:
+        if (row["variant"], row["metric"]) in {("higher", "retention_7d"), ("lower", "retention_1d")}:
+            assert f"{100 * row['difference']:.2f} pp" in text

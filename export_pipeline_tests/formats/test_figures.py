@@ -1,7 +1,9 @@
 """A dataset's figures and charts, computed from rows."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pytest
@@ -80,3 +82,65 @@ def test_report_when_columns_are_left_out_then_keeps_what_can_be_computed() -> N
     report = Report((cost, count), (Chart("", ChartKind.BAR, "status", cost),), subject="status")
     assert report.within({"status": "status"}) == Report((count,), (), "status")
     assert report.within({"cost": "cost"}) == Report((cost,))
+
+
+RATES = pl.LazyFrame(
+    {
+        "metric": ["b", "b", "a", "a"],
+        "variant": ["old", "new", "old", None],
+        "rate": [0.1, 0.9, None, 0.0],
+        "low": [0.0, None, None, 0.0],
+        "high": [0.2, 1.0, None, 0.3],
+    }
+)
+RATE = Chart(
+    "Rate", ChartKind.BAR, "variant", Measure("", Aggregate.MEAN, "rate"), interval=("low", "high"), panels=("metric",)
+)
+
+
+def test_chart_when_it_has_intervals_then_single_rows_in_their_order_by_panel() -> None:
+    found = compute(RATES, Report(charts=(RATE,))).series
+    assert [series.chart.title for series in found] == ["Rate: b", "Rate: a"]
+    assert [(series.labels, series.values, series.bounds) for series in found] == [
+        (("old", "new"), (0.1, 0.9), ((0.0, 0.2), None)),
+        (("(none)",), (0.0,), ((0.0, 0.3),)),
+    ]
+
+
+def test_chart_when_it_has_too_many_single_rows_then_first_ones_and_says_so() -> None:
+    rows = pl.concat([RATES.head(1)] * 16)
+    [series] = compute(rows, Report(charts=(RATE,))).series
+    assert (series.chart.title, len(series.labels)) == ("Rate: b (first 15 rows)", 15)
+    several = [rows.head(12).with_columns(metric=pl.lit(metric)) for metric in "abcdef"]
+    found = compute(pl.concat(several), Report(charts=(RATE,))).series
+    assert sum(len(series.labels) for series in found) == 60
+    assert found[0].chart.title == "Rate: a (first 12 rows)"
+
+
+def test_chart_when_a_panels_name_is_hostile_then_its_title_is_a_line() -> None:
+    rows = RATES.head(1).with_columns(metric=pl.lit("a\x01b\r\n\ufffe" + "c" * 70))
+    [series] = compute(rows, Report(charts=(RATE,))).series
+    assert series.chart.title == f"Rate: a b {'c' * 55}…"
+
+
+def test_report_when_an_intervals_column_is_left_out_then_without_the_chart() -> None:
+    names = {name: f"our_{name}" for name in ("metric", "variant", "rate", "low", "high")}
+    [chart] = Report(charts=(RATE,)).within(names).charts
+    assert (chart.interval, chart.panels) == (("our_low", "our_high"), ("our_metric",))
+    for name in ("metric", "low", "high"):
+        assert not Report(charts=(RATE,)).within({key: value for key, value in names.items() if key != name}).charts
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": ChartKind.PIE}, "'Rate' has intervals"),
+        ({"bucket": Bucket.DAY}, "'Rate' has intervals"),
+        ({"measure": Measure("", Aggregate.SUM, "rate")}, "'Rate' has intervals"),
+        ({"measure": Measure("", Aggregate.MEAN, "rate", only=DONE)}, "'Rate' has intervals"),
+        ({"interval": None}, "'Rate' has panels"),
+    ],
+)
+def test_chart_when_intervals_do_not_fit_it_then_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        replace(RATE, **changes)

@@ -14,7 +14,7 @@ from export_pipeline.formats import _template
 from export_pipeline.formats._chart_sheet import MOST_GROUPS, OTHERS
 from export_pipeline.formats._xlsx_reader import READER
 from export_pipeline.formats.xlsx import XlsxOptions, write, write_workbook
-from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, decimal
+from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.report import (
@@ -134,6 +134,45 @@ def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
         ("done", 3.75),
         (None, None),
     ]
+
+
+def test_chart_when_it_has_intervals_then_error_bars_of_cells_that_follow_the_numbers() -> None:
+    columns = (
+        Column("metric", TEXT, "metric", "What was measured."),
+        *(Column(name, FLOAT, name, "A rate.", number_format="0.00") for name in ("rate", "low", "high")),
+    )
+    rate = Measure("Rate", Aggregate.MEAN, "rate", decimals=2)
+    bars = Chart("Rates", ChartKind.BAR, "metric", rate, interval=("low", "high"), panels=("metric",))
+    report = Report(charts=(Chart("Mean rate", ChartKind.BAR, "metric", rate), bars))
+    rows: list[tables.Row] = [("m", 0.5, 0.25, 0.625), ("m", 0.75, None, None), ("n", -0.5, -1.25, 0.25)]
+    target = OneWay()
+    made = FileContext("0192-id", "rates", "Rates", columns, SNAPSHOT_AT, {}, report)
+
+    assert write(tables.frame(rows, columns), target, made, XlsxOptions()) == 3  # type: ignore[arg-type]
+
+    sheet = openpyxl.load_workbook(target.data)["Charts"]
+    values = openpyxl.load_workbook(target.data, data_only=True)["Charts"]
+    _, first, second = sheet._charts
+    # Each stands at the height of its chart, right of the numbers of grouped charts.
+    assert [cell.value for cell in sheet[20][15:21]] == ["metric", "Rate", "from", "to", "below", "above"]
+    assert [cell.value for cell in sheet[21][15:21]] == ["m", 0.5, 0.25, 0.625, "=Q21-R21", "=S21-Q21"]
+    assert [cell.value for cell in values[21][19:21]] == [0.25, 0.125]
+    assert [cell.value for cell in sheet[22][15:21]] == ["m", 0.75, None, None, None, None]
+    assert [cell.value for cell in values[39][15:21]] == ["n", -0.5, -1.25, 0.25, 0.75, 0.75]
+    assert [_error_bars(chart) for chart in (first, second)] == [
+        ("cust", "both", "Charts!$T$21:$T$22", "Charts!$U$21:$U$22"),
+        ("cust", "both", "Charts!$T$39", "Charts!$U$39"),
+    ]
+    # The axis holds the whole of every bar.
+    assert (first.y_axis.scaling.min, first.y_axis.scaling.max) == (0, pytest.approx(0.65))
+    assert (second.y_axis.scaling.min, second.y_axis.scaling.max) == (-1.5, 0.5)
+
+
+def _error_bars(chart: Any) -> tuple[str, str, str, str]:
+    """Their type and directions, and the cells that say how far they go down and up."""
+    [series] = chart.series
+    found = series.errBars
+    return found.errValType, found.errBarType, found.minus.numRef.f, found.plus.numRef.f
 
 
 def test_charts_when_no_rows_then_no_sheet_of_them() -> None:
