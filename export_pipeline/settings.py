@@ -22,7 +22,7 @@ DOOR_FILE = "door.json"
 _KEY_CHARACTERS = 32
 _MAIL_SERVER = re.compile(r"smtps?://([^\s/?#@:]+:[^\s/?#@:]+@)?(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]+)?/?")
 _WEBHOOK = re.compile(r"(https://[^\s/?#@]+|http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?)([/?][^\s#]*)?")
-_MAIL_ADDRESS = re.compile(r"[^@\s,;:<>()\"\\]+@[^@\s,;:<>()\"\\]+")
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 class SettingsError(ValueError):
@@ -279,7 +279,7 @@ class Settings(BaseSettings):
             return None
         several = info.field_name == "alert_to"
         found = [item.strip() for item in (value.split(",") if several else [value])]
-        if not all(_MAIL_ADDRESS.fullmatch(item) and item.isprintable() for item in found):
+        if not all(map(_MAIL_ADDRESS.fullmatch, found)):
             raise ValueError("must be like exports@example.com" + (", with commas between several" if several else ""))
         if several and None in (info.data.get("smtp_url", ""), info.data.get("alert_from", "")):
             raise ValueError("needs EXPORT_SMTP_URL and EXPORT_ALERT_FROM; set all three")

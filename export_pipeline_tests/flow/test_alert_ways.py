@@ -211,6 +211,8 @@ MAIL = {
         ("EXPORT_ALERT_TO", "a@example.com, hush"),
         ("EXPORT_ALERT_TO", "a@example.com\nBcc: hush@example.com"),
         ("EXPORT_ALERT_FROM", "a@example.com, hush@example.com"),
+        ("EXPORT_ALERT_FROM", "Exports <hush@example.com>"),
+        ("EXPORT_ALERT_FROM", "hüsh@example.com"),
     ],
 )
 def test_setting_of_alerts_when_it_cannot_be_one_then_a_sentence_without_it(name: str, value: str) -> None:
