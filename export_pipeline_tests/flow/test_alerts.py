@@ -140,14 +140,16 @@ def test_failures_when_they_are_the_requesters_own_then_not_told_but_those_of_sc
     stopped = claimed(engine)
     engine.jobs.cancelled(stopped.id, 1, actor=OWNER.email, reason="no longer needed")
     engine.jobs.request_cancel(file_request(engine, REQUEST).id, actor=OWNER.email)
-    engine.jobs.try_again(claimed(engine).id, 1, message="busy", not_before=datetime.now(UTC))
+    for recurring in (False, True):
+        again = claimed(engine, recurring=recurring)
+        engine.jobs.try_again(again.id, 1, message="busy", not_before=datetime.now(UTC))
     assert told(engine).summary == "nothing failed"
 
     broken, last = failed(engine), failed(engine, ErrorKind.TRANSIENT)
-    recurring = [failed(engine, kind, recurring=True) for kind in (ErrorKind.INVALID, ErrorKind.FORBIDDEN)]
+    nightly = [failed(engine, kind, recurring=True) for kind in (ErrorKind.INVALID, ErrorKind.FORBIDDEN)]
     [(level, text), (_, line)] = told(engine).lines
     assert level == logging.WARNING
-    for job in (broken, last, *recurring):
+    for job in (broken, last, *nightly):
         assert job.id in text and job.id in line
     assert text.startswith("4 failures")
 
