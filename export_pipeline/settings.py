@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
@@ -19,6 +20,9 @@ from pydantic_settings import SettingsError as UnreadableSetting
 DOOR_FILE = "door.json"
 #: The least that a key of keyed hashes is made of.
 _KEY_CHARACTERS = 32
+_MAIL_SERVER = re.compile(r"smtps?://([^\s/?#@:]+:[^\s/?#@:]+@)?(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]+)?/?")
+_WEBHOOK = re.compile(r"(https://[^\s/?#@]+|http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?)([/?][^\s#]*)?")
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 class SettingsError(ValueError):
@@ -173,6 +177,30 @@ class Settings(BaseSettings):
         description="The public address of `export-pipeline links serve`: links then go through it, are counted and "
         "can be revoked (docs/links.md). Default: links are presigned by the store.",
     )
+    dagster_url: str | None = Field(
+        None,
+        alias="EXPORT_DAGSTER_URL",
+        description="The address of Dagster's web server: alerts then lead to the runs that failed.",
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        alias="EXPORT_SMTP_URL",
+        description="The mail server that alerts go through (docs/alerts.md): `smtp://user:password@host:587`, with "
+        "STARTTLS except on loopback, or `smtps://…`. In user and password, `%40` stands for @, `%3A` for : and so on.",
+    )
+    alert_from: str | None = Field(None, alias="EXPORT_ALERT_FROM", description="The address that alerts come from.")
+    alert_to: str | None = Field(
+        None,
+        alias="EXPORT_ALERT_TO",
+        description="Who gets alerts by e-mail: addresses with commas between them. Needs EXPORT_SMTP_URL and "
+        "EXPORT_ALERT_FROM.",
+    )
+    alert_webhook: SecretStr | None = Field(
+        None,
+        alias="EXPORT_ALERT_WEBHOOK",
+        description="The address, https:// except on loopback, that alerts are posted to as Slack, Mattermost and "
+        "Teams take them (docs/alerts.md).",
+    )
     ttl_days: int = Field(7, gt=0, alias="EXPORT_TTL_DAYS", description="How long a one-off export is kept (days).")
     cleanup_days: int = Field(
         30,
@@ -228,7 +256,7 @@ class Settings(BaseSettings):
             raise ValueError("must look like postgresql://user:password@host:5432/database")
         return SecretStr(f"postgresql://{rest}")
 
-    @field_validator("link_url", mode="after")
+    @field_validator("link_url", "dagster_url", mode="after")
     @classmethod
     def _plain_address(cls, value: str | None) -> str | None:
         if value is None:
@@ -236,6 +264,33 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
             raise ValueError("must look like https://files.example.com, without user, query and fragment")
         return value.rstrip("/")
+
+    @field_validator("smtp_url", mode="after")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _fits(_MAIL_SERVER, value):
+            raise ValueError("must look like smtp://user:password@host:587 or smtps://host, with %40 for an @ inside")
+        return value
+
+    @field_validator("alert_from", "alert_to", mode="after")
+    @classmethod
+    def _mail_addresses(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        several = info.field_name == "alert_to"
+        found = [item.strip() for item in (value.split(",") if several else [value])]
+        if not all(map(_MAIL_ADDRESS.fullmatch, found)):
+            raise ValueError("must be like exports@example.com" + (", with commas between several" if several else ""))
+        if several and None in (info.data.get("smtp_url", ""), info.data.get("alert_from", "")):
+            raise ValueError("needs EXPORT_SMTP_URL and EXPORT_ALERT_FROM; set all three")
+        return ",".join(found)
+
+    @field_validator("alert_webhook", mode="after")
+    @classmethod
+    def _webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _fits(_WEBHOOK, value):
+            raise ValueError("must look like https://hooks.example.com/… (http:// on loopback only), without user")
+        return value
 
     @field_validator("hash_keys", mode="after")
     @classmethod
@@ -258,6 +313,11 @@ class Settings(BaseSettings):
     def subject_keys(self) -> tuple[str, ...]:
         """The keys of the index of people, the one for new files first."""
         return _keys(self.subject_key) if self.subject_key else ()
+
+    @property
+    def alert_recipients(self) -> tuple[str, ...]:
+        """Who gets alerts by e-mail."""
+        return tuple(self.alert_to.split(",")) if self.alert_to else ()
 
     def zip_password(self, name: str) -> bytes | None:
         """The password of a name, or None."""
@@ -292,6 +352,15 @@ def load_settings(**overrides: Any) -> Settings:
         fields = Settings.model_fields.items()
         names = [field.alias or name for name, field in fields if f'"{name}"' in str(error)]
         raise SettingsError(f'{", ".join(names)} is not JSON such as {{"2026": "…"}}; mind the quotes') from None
+
+
+def _fits(pattern: re.Pattern[str], value: SecretStr) -> bool:
+    text = value.get_secret_value()
+    try:
+        fits = pattern.fullmatch(text) is not None and text.isascii() and text.isprintable()
+        return fits and urlsplit(text).port != 0
+    except ValueError:  # whose text may hold part of a password
+        return False
 
 
 def _keys(value: SecretStr) -> tuple[str, ...]:

@@ -16,7 +16,18 @@ from typing import NoReturn
 import click
 
 from export_pipeline import __version__
-from export_pipeline.cli import before, catalogue, exports, history, links, local, operations, subjects, templates
+from export_pipeline.cli import (
+    alerts,
+    before,
+    catalogue,
+    exports,
+    history,
+    links,
+    local,
+    operations,
+    subjects,
+    templates,
+)
 from export_pipeline.cli.output import error_document, messages, print_json
 from export_pipeline.model.errors import Broken, ExportError, Rejected
 from export_pipeline.registry import RegistryError
@@ -44,6 +55,7 @@ for command in (
     *templates.COMMANDS,
     *catalogue.COMMANDS,
     *operations.COMMANDS,
+    *alerts.COMMANDS,
     *local.COMMANDS,
 ):
     commands.add_command(command)

@@ -1,5 +1,6 @@
 """The audit log: who took out what, when and why. Entries are only added, in the transaction that makes them true."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -8,7 +9,10 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from export_pipeline.ledger.database import Connection, Database
+from export_pipeline.ledger.rows import job_of
+from export_pipeline.model.errors import ErrorKind
 from export_pipeline.model.job import ExportJob
+from export_pipeline.model.verification import Verification
 
 
 class Action(StrEnum):
@@ -53,6 +57,19 @@ class AuditEntry:
     id: int
     at: datetime
     event: AuditEvent
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An export that ended as failed, as it was recorded then: it may have been tried again since. `job` is its row as
+    it is now; `unproven`: its file was read back and was not what was read from the source."""
+
+    entry_id: int
+    at: datetime
+    job: ExportJob
+    attempt: int
+    message: str
+    unproven: bool
 
 
 def record(connection: Connection, event: AuditEvent) -> None:
@@ -117,6 +134,29 @@ class AuditLog:
         rows = self._database.rows("SELECT * FROM exports.audit_log ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
         return [_entry(row) for row in rows]
 
+    def failures(
+        self, since: datetime, *, kinds: Collection[ErrorKind], known: Collection[int], limit: int
+    ) -> list[Failure]:
+        """The exports that failed since then, oldest first: with an error of these kinds, or recurring ones with any.
+        Attempts that were followed by another one are not among them, nor are entries whose ids are `known`."""
+        rows = self._database.rows(
+            """
+            SELECT job.*, entry.id AS entry_id, entry.at AS failed_at, entry.reason AS message, entry.detail
+            FROM exports.audit_log AS entry JOIN exports.export_jobs AS job ON job.id = entry.export_id
+            WHERE entry.action = 'failure' AND entry.at >= %(since)s AND entry.detail ? 'kind'
+                AND (entry.detail ->> 'kind' = ANY (%(kinds)s::text[]) OR job.recurring)
+                AND entry.id <> ALL (%(known)s::bigint[])
+            ORDER BY entry.at, entry.id LIMIT %(limit)s
+            """,
+            {"since": since, "kinds": [kind.value for kind in kinds], "known": list(known), "limit": limit},
+        )
+        return [_failure(row) for row in rows]
+
+    def now(self) -> datetime:
+        """The moment by the clock that entries get theirs from."""
+        found: datetime = self._database.rows("SELECT clock_timestamp() AS now")[0]["now"]
+        return found
+
     def _append(self, event: AuditEvent) -> None:
         with self._database.transaction() as connection:
             record(connection, event)
@@ -126,3 +166,14 @@ def _entry(row: dict[str, Any]) -> AuditEntry:
     export_id = str(row["export_id"]) if row["export_id"] else None
     event = AuditEvent(Action(row["action"]), row["actor"], export_id, row["dataset"], row["reason"], row["detail"])
     return AuditEntry(row["id"], row["at"], event)
+
+
+def _failure(row: dict[str, Any]) -> Failure:
+    return Failure(
+        entry_id=row["entry_id"],
+        at=row["failed_at"],
+        job=job_of(row),
+        attempt=row["detail"]["attempt"],
+        message=row["message"],
+        unproven=row["detail"].get("verification") == Verification.FAILED,
+    )

@@ -344,7 +344,8 @@ class Jobs(JobLookup):
             job = job_of(row)
             # Whoever asked for the cancel is who cancelled, not whoever noticed.
             who = row["cancel_requested_by"] if status is Status.CANCELLED and row["cancel_requested_by"] else actor
-            record(connection, event_of(job, action, who, reason, kind=kind.value))
+            proven = {"verification": verification.value} if verification else {}
+            record(connection, event_of(job, action, who, reason, kind=kind.value, **proven))
             return job
 
     def _change(self, statement: LiteralString | sql.Composed, export_id: str, attempt: int, **values: Any) -> DictRow:

@@ -5,6 +5,7 @@ import dagster as dg
 from export_pipeline.embedded.sample import LAST_CAMPAIGN
 from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.destination import DestinationType
+from export_pipeline.orchestration.alerts import build_alerts_sensor
 from export_pipeline.orchestration.campaigns import campaign_completed_sensor
 from export_pipeline.orchestration.daily import daily_events, events_job, events_schedule
 from export_pipeline.orchestration.direct import direct_exports_sensor
@@ -38,6 +39,7 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
     )
     packages = {package.name: package.description for package in load_packages().values()}
     packages["package"] = "Packages of datasets that somebody chose."
+    schedules = [extract_schedule, events_schedule, retention_schedule]
     return dg.Definitions(
         assets=[
             extracts,
@@ -47,12 +49,13 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
             *(_package_asset(name, text) for name, text in packages.items()),
         ],
         jobs=[export_job, extract_job, events_job, retention_job],
-        schedules=[extract_schedule, events_schedule, retention_schedule],
+        schedules=schedules,
         sensors=[
             build_requests_sensor(),
             campaign_completed_sensor,
             sweep_sensor,
             direct_exports_sensor,
+            build_alerts_sensor([schedule.name for schedule in schedules]),
             export_failure_sensor,
             export_cancel_sensor,
         ],

@@ -22,6 +22,7 @@ def test_definitions_when_loaded_then_hold_exactly_these_names() -> None:
         "retention_schedule",
     ]
     assert sorted(sensor.name for sensor in repository.sensor_defs) == [
+        "alerts_sensor",
         "campaign_completed_sensor",
         "direct_exports_sensor",
         "export_cancel_sensor",
