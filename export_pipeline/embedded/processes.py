@@ -47,13 +47,14 @@ class Process:
 
 
 def start_of(pid: int) -> str:
-    """When the process started, as text that never changes while it lives; empty where there is none (or a zombie)."""
+    """When the process started, as text that never changes while it lives; empty where there is none, or a zombie. One
+    whose first thread has ended before the others is no zombie yet: it still holds its files and ports."""
     if _PROC.is_dir():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return ""
-        return "" if fields[0] == "Z" else fields[19]
+        return "" if fields[0] == "Z" and int(fields[17]) <= 1 else fields[19]
     found = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state, _, started = found.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else started.strip()

@@ -8,12 +8,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from export_pipeline.formats._sink import stage
+from export_pipeline.formats._sink import stage, staging_folder
 from export_pipeline.formats._surrogates import refuse_halves
 from export_pipeline.model.errors import Rejected
 
@@ -40,8 +39,8 @@ def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[pl.LazyFrame]:
     import duckdb
     import polars as pl
 
-    with TemporaryDirectory(prefix="export-") as folder:
-        staged = Path(folder, "rows.arrow")
+    with staging_folder() as folder:
+        staged = folder / "rows.arrow"
         stage(refuse_halves(frame, names), staged)
         connection = duckdb.connect(config={"threads": "1", "autoinstall_known_extensions": "false"})
         try:

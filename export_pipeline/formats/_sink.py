@@ -6,6 +6,9 @@ No file format here.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +25,8 @@ _ROW = "\0row"
 
 #: So many rows are read back at once: those of the source's own batches would take tens of megabytes each.
 _STAGED_BATCH_ROWS = 10_000
+#: How long a sink that failed may take to let go of its file.
+_STAGING_SECONDS = 5.0
 
 
 class RowCount:
@@ -89,6 +94,19 @@ def refusing(frame: pl.LazyFrame, findings: Mapping[str, pl.Expr], refusal: Call
 
     # Batches may come out of order: each brings the numbers of its rows.
     return frame.with_row_index(_ROW).map_batches(check, streamable=True).drop(_ROW)
+
+
+@contextmanager
+def staging_folder() -> Iterator[Path]:
+    """A folder for staged rows, which goes with all that is in it. A sink whose source failed may still be opening its
+    file in a thread of its own: it is waited for."""
+    folder = Path(tempfile.mkdtemp(prefix="export-"))
+    try:
+        yield folder
+    finally:
+        until = time.monotonic() + _STAGING_SECONDS
+        while folder.exists():
+            shutil.rmtree(folder, ignore_errors=time.monotonic() < until)
 
 
 def stage(frame: pl.LazyFrame, path: Path) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from pydantic import Field, field_validator
@@ -27,7 +26,7 @@ from export_pipeline.formats._pdf_table import MOST_ROWS, make_table
 from export_pipeline.formats._pdf_trial import find_results
 from export_pipeline.formats._pdf_trial_tables import side_by_side
 from export_pipeline.formats._pdf_words import Language
-from export_pipeline.formats._sink import stage, surfacing
+from export_pipeline.formats._sink import stage, staging_folder, surfacing
 from export_pipeline.formats._zone import Zone
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Rejected
@@ -85,8 +84,8 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
 
     brand = load_brand(context.branding)
     _subject_column(context, options)
-    with TemporaryDirectory(prefix="export-") as folder:
-        staged, room = Path(folder, "rows.arrow"), Path(folder, "render")
+    with staging_folder() as folder:
+        staged, room = folder / "rows.arrow", folder / "render"
         room.mkdir()
         rows = stage(frame, staged)
         still_wanted()

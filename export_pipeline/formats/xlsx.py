@@ -13,7 +13,6 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from pydantic import Field
@@ -22,7 +21,7 @@ from export_pipeline.formats._cells import cells_of
 from export_pipeline.formats._figures import compute
 from export_pipeline.formats._locale import Locale
 from export_pipeline.formats._sheet_xml import RowXml
-from export_pipeline.formats._sink import stage
+from export_pipeline.formats._sink import stage, staging_folder
 from export_pipeline.formats._template import DataSheet, Part, make_template
 from export_pipeline.formats._xlsx_reader import READER
 from export_pipeline.formats._zone import Zone
@@ -71,12 +70,11 @@ def write_workbook(
 ) -> list[int]:
     """Writes one workbook of several datasets, one after the other, each on sheets of its own. Returns how many rows of
     each it holds; raises like `write`."""
-    with TemporaryDirectory(prefix="export-") as folder:
+    with staging_folder() as folder:
         staged = [
-            _stage(frame, context, Path(folder, f"{number}.arrow"), options)
-            for number, (frame, context) in enumerate(parts)
+            _stage(frame, context, folder / f"{number}.arrow", options) for number, (frame, context) in enumerate(parts)
         ]
-        template, workbook = Path(folder, "template.xlsx"), Path(folder, "workbook.xlsx")
+        template, workbook = folder / "template.xlsx", folder / "workbook.xlsx"
         data, sheets = make_template(staged, options.timezone, options.locale)
         template.write_bytes(data)
         written = _fill(template, workbook, sheets, [_Rows(part, options, target) for part in staged])
