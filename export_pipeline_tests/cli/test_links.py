@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,11 +16,13 @@ from urllib.request import urlopen
 import pytest
 from click.testing import CliRunner
 
+from export_pipeline.cli.local import download
 from export_pipeline.cli.main import commands
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
+from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.request import file_request
-from export_pipeline.model.errors import ExportError, Forbidden
+from export_pipeline.model.errors import Broken, ExportError, Forbidden
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.settings import Settings
 
@@ -88,3 +91,22 @@ def test_links_when_served_then_downloaded_listed_and_revoked_and_no_token_is_pr
     assert "EXPORT_LINK_URL is not set here" in printed
     assert f"link {listed['link']} to the export {job.id} was used" in printed
     assert made["link"].rpartition("/")[2] not in printed + shown
+
+
+def test_file_when_it_cannot_be_fetched_then_broken_without_the_link_and_nothing_is_left(
+    engine: Engine, tmp_path: Path
+) -> None:
+    job = run_export(engine, file_request(engine, ExportRequest("leads", ADMIN, {"limit": "5"})))
+    url = issue_link(engine, ADMIN, job.id).url
+    assert download(url, tmp_path, job).stat().st_size == job.bytes
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    place = str(engine.settings.aws_endpoint_url)
+    for address, said in (
+        (url.replace(place, nobody), f"{nobody}: .*refused"),
+        (url.replace("X-Amz-Signature=", "X-Amz-Signature=0"), f"{place}: "),
+    ):
+        with pytest.raises(Broken, match=f"export {job.id} could not be fetched from {said}") as caught:
+            download(address, tmp_path, job)
+        assert "Signature" not in str(caught.value)
+        assert list(tmp_path.glob("*.csv")) == []
