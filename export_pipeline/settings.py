@@ -4,19 +4,20 @@ A value comes from the environment, else from the embedded services while they r
 folder), else from the default. A missing or wrong one is one clear sentence.
 """
 
+import fcntl
 import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
-#: In the state folder, while `up` runs: the address of its door for links.
+#: In the state folder: the address of the door for links that `up` runs, which holds a lock on the file while it lives.
 DOOR_FILE = "door.json"
 #: The least that a key of keyed hashes is made of.
 _KEY_CHARACTERS = 32
@@ -64,17 +65,30 @@ class _EmbeddedSource(PydanticBaseSettingsSource):
         values = {name: found[key] for name, (group, key) in pairs.items() if key in found and group not in os.environ}
         # The door knows the links in its own ledger only, and the files at its own destinations.
         if not {"DATABASE_URL", "S3_BUCKET_NAME", "EXPORT_DIRECTORY"} & os.environ.keys():
-            values |= _published(DOOR_FILE)
+            values |= _published(DOOR_FILE, held=True)
         return values
 
 
-def _published(name: str) -> dict[str, Any]:
-    """What a file of the state folder tells; nothing where there is none."""
+def _published(name: str, *, held: bool = False) -> dict[str, Any]:
+    """What a file of the state folder tells; nothing where there is none, nor where one that has to be `held` was left
+    by a process that was killed: nobody has it locked."""
     try:
-        found: dict[str, Any] = json.loads((state_folder() / name).read_text())
+        with (state_folder() / name).open() as file:
+            if held and not _is_locked(file):
+                return {}
+            found: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return {}
     return found
+
+
+def _is_locked(file: TextIO) -> bool:
+    try:
+        # A shared one, so that two who look at once do not take each other for its holder.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 class Settings(BaseSettings):

@@ -3,9 +3,10 @@
 import click
 
 from export_pipeline.cli.exports import as_option, json_option
-from export_pipeline.cli.output import messages, print_json, print_rows, shown_moment
-from export_pipeline.flow.links import list_links, revoke_links
+from export_pipeline.cli.output import error_document, messages, print_json, print_rows, shown_moment
+from export_pipeline.flow.links import Presigned, list_links, presigned_links, revoke_links
 from export_pipeline.ledger.links import IssuedLink
+from export_pipeline.model.errors import Rejected
 from export_pipeline.services import open_services
 
 
@@ -37,9 +38,17 @@ def serve(host: str, port: int) -> None:
 @as_option
 @json_option
 def list_command(export_id: str, email: str, as_json: bool) -> None:
-    """List the links that were made to an export's files: for whom, until when, how often used."""
+    """List the links that were made to an export's files: for whom, until when, how often used. Of those that the store
+    presigned it is only known how many still work."""
     with open_services() as engine:
-        _show(export_id, list_links(engine, email, export_id), as_json)
+        found = list_links(engine, email, export_id)
+        presigned = presigned_links(engine, email, export_id)
+    if as_json:
+        print_json(_documents(export_id, found, presigned))
+        return
+    _show(found)
+    if presigned.count:
+        messages.print(_told(presigned), markup=False, soft_wrap=True)
 
 
 @links.command()
@@ -48,18 +57,43 @@ def list_command(export_id: str, email: str, as_json: bool) -> None:
 @json_option
 def revoke(export_id: str, email: str, as_json: bool) -> None:
     """Revoke all links to an export's files, and list those that worked until now. The files stay; whoever may can make
-    new links."""
+    new links. Ends with 2 where links that the store presigned still work: these cannot be revoked."""
     with open_services() as engine:
-        _show(export_id, revoke_links(engine, email, export_id), as_json)
+        found = revoke_links(engine, email, export_id)
+        presigned = presigned_links(engine, email, export_id)
+    left = Rejected(_told(presigned)) if presigned.count else None
+    if as_json:
+        print_json(_documents(export_id, found, presigned) | (error_document(left) if left else {}))
+    else:
+        _show(found)
+        if left:
+            messages.print(str(left), markup=False, soft_wrap=True)
+    if left:
+        raise SystemExit(left.exit_code)
 
 
 COMMANDS = (links,)
 
 
-def _show(export_id: str, found: list[IssuedLink], as_json: bool) -> None:
-    if as_json:
-        print_json({"id": export_id, "links": [_document(link) for link in found]})
-        return
+def _told(presigned: Presigned) -> str:
+    links = "1 link was" if presigned.count == 1 else f"{presigned.count:,} links were"
+    return (
+        f"{links} presigned by the store and cannot be revoked: whoever has one has the file, until "
+        f"{shown_moment(presigned.until)} at the latest. To end that sooner, delete the files at their destination: "
+        f"all below {' and '.join(presigned.folders)}"
+    )
+
+
+def _documents(export_id: str, found: list[IssuedLink], presigned: Presigned) -> dict[str, object]:
+    until = presigned.until.isoformat() if presigned.until else None
+    return {
+        "id": export_id,
+        "links": [_document(link) for link in found],
+        "presigned": {"links": presigned.count, "until": until},
+    }
+
+
+def _show(found: list[IssuedLink]) -> None:
     print_rows(
         ("link", "file", "for", "made", "works until", "uses", "last used", "revoked", "by"),
         (

@@ -5,6 +5,7 @@ holds wherever its opposite does not: also for rows without a value.
 """
 
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -36,8 +37,8 @@ _UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
 #: The longest pattern (characters).
 _LONGEST_PATTERN = 1000
 _NUMBER = decimal(38, 0)
-#: Of floats of four bytes: the significant digits that their texts have at most, and the numbers that they can be.
-_DIGITS_OF_FOUR_BYTES, _LEAST_OF_FOUR_BYTES, _MOST_OF_FOUR_BYTES = 9, 1.2e-38, 3.4e38
+#: Of floats of four bytes: the significant digits that their texts have at most, and the least with full precision.
+_DIGITS_OF_FOUR_BYTES, _LEAST_FULL_OF_FOUR_BYTES = 9, 2.0**-126
 _LOOKS_LIKE_A_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 
 _NULLS = (Operator.IS_NULL, Operator.IS_NOT_NULL)
@@ -229,13 +230,23 @@ class _Operand:
 def _literal(operand: _Operand, value: object) -> sql.Literal:
     """The value as it is compared. A float as a text, which PostgreSQL reads as the column's own type: the 0.1 of four
     bytes is not that of eight. What four bytes do not hold stays a number, for columns of eight."""
-    if isinstance(value, float) and operand.type.kind is Kind.FLOAT:
-        digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
-        if value == 0 or (
-            digits <= _DIGITS_OF_FOUR_BYTES and _LEAST_OF_FOUR_BYTES <= abs(value) <= _MOST_OF_FOUR_BYTES
-        ):
-            return sql.Literal(repr(value))
+    if isinstance(value, float) and operand.type.kind is Kind.FLOAT and _is_of_four_bytes(value):
+        return sql.Literal(repr(value))
     return sql.Literal(value)
+
+
+def _is_of_four_bytes(value: float) -> bool:
+    """Whether a float of four bytes can be shown as that number. PostgreSQL reads no other one's text where it is as
+    great as infinity to four bytes, or as small as zero."""
+    digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
+    if digits > _DIGITS_OF_FOUR_BYTES:
+        return False
+    try:
+        (nearest,) = struct.unpack("<f", struct.pack("<f", value))
+    except OverflowError:
+        return False
+    # Below, floats are so far apart that a number between two of them would be taken for one of them.
+    return abs(nearest) >= _LEAST_FULL_OF_FOUR_BYTES or float(f"{nearest:.{digits}g}") == value
 
 
 _Compose = Callable[[_Operand, Sequence[object]], sql.Composed]

@@ -52,6 +52,16 @@ class Followed:
     chunks: Iterator[bytes]
 
 
+@dataclass(frozen=True)
+class Presigned:
+    """The links to an export's files that were presigned by the store and still work: how many, until when the last of
+    them does (None: there are none), and below which addresses the files are."""
+
+    count: int
+    until: datetime | None
+    folders: tuple[str, ...]
+
+
 def issue_link(engine: Engine, email: str, export_id: str) -> Link:
     """A new link to each of the export's files, audited. Raises Forbidden, NotFound, and Rejected where there
     is no file to link to.
@@ -120,9 +130,20 @@ def list_links(engine: Engine, email: str, export_id: str) -> list[IssuedLink]:
 
 def revoke_links(engine: Engine, email: str, export_id: str) -> list[IssuedLink]:
     """Ends the links through our door to an export's files, for the same people; audited. Returns those that worked
-    until now. What was presigned cannot be revoked: not by us. Raises Forbidden, NotFound."""
+    until now. What was presigned cannot be revoked: see `presigned_links`. Raises Forbidden, NotFound."""
     principal, job = _authorize(engine, email, export_id)
     return engine.links.revoke(job, actor=principal.email)
+
+
+def presigned_links(engine: Engine, email: str, export_id: str) -> Presigned:
+    """What nobody can revoke, for the same people: whoever has these links has the files, until the links expire or the
+    files are gone. Raises Forbidden, NotFound."""
+    _, job = _authorize(engine, email, export_id)
+    # The address of a file in a folder opens nothing to whoever cannot see the folder.
+    stored = [file for file in job.files if not file.url.startswith("file://")]
+    times = engine.audit.links_past_the_door(job.id) if job.status is Status.COMPLETED and stored else []
+    folders = dict.fromkeys(file.url.rpartition("/")[0] + "/" for file in stored)
+    return Presigned(len(times) * len(stored), times[-1] if times else None, tuple(folders))
 
 
 def _authorize(engine: Engine, email: str, export_id: str) -> tuple[Principal, ExportJob]:

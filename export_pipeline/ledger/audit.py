@@ -129,6 +129,20 @@ class AuditLog:
         )
         return [_entry(row) for row in rows]
 
+    def links_past_the_door(self, export_id: str) -> list[datetime]:
+        """Until when what was presigned for an export works: one moment each time it was, of those to come, the last
+        one last."""
+        rows = self._database.rows(
+            """
+            SELECT (detail ->> 'expires_at')::timestamptz AS expires_at FROM exports.audit_log
+            WHERE export_id = %(id)s AND action = 'link' AND NOT detail ? 'links'
+                AND (detail ->> 'expires_at')::timestamptz > clock_timestamp()
+            ORDER BY 1
+            """,
+            {"id": export_id},
+        )
+        return [row["expires_at"] for row in rows]
+
     def latest(self, limit: int = 100) -> list[AuditEntry]:
         """The newest entries, newest first."""
         rows = self._database.rows("SELECT * FROM exports.audit_log ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})

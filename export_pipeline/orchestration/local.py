@@ -104,16 +104,15 @@ def _start(stack: ExitStack, instance: dg.DagsterInstance, home: Path, *, web: b
     children.append(_Child(home, "daemon", ["dagster._daemon", "run", "-w", str(workspace), *_QUIET], told))
     if door:
         served.append(f"{door.address}/health")
-        children.append(_Child(home, "links", ["export_pipeline.web.serve", "127.0.0.1", str(door.port)], told))
+        serve = ["export_pipeline.web.serve", "127.0.0.1", str(door.port), str(door.file)]
+        children.append(_Child(home, "links", serve, told))
     _wait(lambda: _ticks(instance, started) and all(map(_serves, served)), children)
-    if door:
-        door.file.write_text(json.dumps({"EXPORT_LINK_URL": door.address}))
     return address
 
 
 @dataclass(frozen=True)
 class _Door:
-    """Where the door for links is to listen, and the file that tells other processes while it does."""
+    """Where the door for links is to listen, and the file in which it tells other processes while it does."""
 
     port: int
     file: Path
@@ -126,7 +125,7 @@ class _Door:
 def _door_of(stack: ExitStack, home: Path) -> _Door | None:
     """The door to start; None where EXPORT_LINK_URL names another."""
     file = home.parent / DOOR_FILE
-    file.unlink(missing_ok=True)  # one that was killed left it
+    file.unlink(missing_ok=True)
     if load_settings().link_url:
         return None
     stack.callback(file.unlink, missing_ok=True)

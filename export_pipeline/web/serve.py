@@ -3,9 +3,14 @@
 It speaks plain HTTP and has no access log, which would hold the tokens; the application logs what was used.
 """
 
+import fcntl
+import json
 import logging
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
@@ -58,11 +63,26 @@ def log_to_stderr() -> None:
     logging.getLogger("export_pipeline.web").setLevel(logging.INFO)
 
 
+@contextmanager
+def published(file: Path, address: str) -> Iterator[None]:
+    """Has the file tell all settings where the door is, until the context ends or this process does: its lock goes
+    then, however that happens, and a file without one is not believed."""
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        json.dump({"EXPORT_LINK_URL": address}, held)
+        held.flush()
+        yield
+
+
 def main() -> None:
-    """Serves links on the host and the port of the command line."""
-    host, port = sys.argv[1:]
+    """Serves links on the host and the port of the command line, and tells so in the file that it names."""
+    host, port, file = sys.argv[1:]
     log_to_stderr()
-    with open_services() as engine, listen(host, int(port)) as listening:
+    with (
+        open_services() as engine,
+        listen(host, int(port)) as listening,
+        published(Path(file), f"http://{host}:{port}"),
+    ):
         serve(engine, listening)
 
 

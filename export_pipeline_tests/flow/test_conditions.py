@@ -130,6 +130,37 @@ def test_float_when_of_four_bytes_then_compared_as_it_is_shown(things: Engine, o
             assert found(things, text, dataset=dataset) == expected, text
 
 
+#: Both ends of what four bytes hold, as they are exported, and their neighbours; as text, by number.
+ENDS = (
+    "-3.4028235e38",
+    "-1e-45",
+    "0",
+    "1e-45",
+    "3e-45",
+    "1.1754942e-38",
+    "1.1754944e-38",
+    "3.4028233e38",
+    "3.4028235e38",
+)
+AT_THE_ENDS = replace(
+    THINGS,
+    source=f"(VALUES {', '.join(f'({n}, {text!r}::float4)' for n, text in enumerate(ENDS))}) AS t (n, flt)",
+    columns=tuple(column for column in THINGS.columns if column.name in ("n", "flt")),
+)
+#: Numbers that four bytes do not hold, close by.
+BESIDE = ("-3.5e38", "-1e-46", "7e-46", "8e-46", "2e-45", "3.4028236e38", "1e300", "5e-324")
+
+
+@pytest.mark.parametrize("operator", [operator for operator in OPERATORS[Kind.FLOAT] if operator in TESTS])
+def test_float_when_at_the_ends_of_four_bytes_then_compared_as_it_is_shown(things: Engine, operator: Operator) -> None:
+    rows = [float(text) for text in ENDS]
+    for a, b in [*zip((*ENDS, *BESIDE), (*ENDS[1:], ENDS[-1], *BESIDE), strict=True), (ENDS[0], "1e-45")]:
+        said = {Operator.BETWEEN: f"{a} and {b}", Operator.IN: f"{a},{b}", Operator.NOT_IN: f"{a},{b}"}
+        text = f"flt {operator} {said.get(operator, a)}"
+        expected = [n for n, value in enumerate(rows) if TESTS[operator](value, float(a), float(b))]
+        assert found(things, text, dataset=AT_THE_ENDS) == expected, text
+
+
 @pytest.mark.parametrize(
     ("columns", "asked", "said"),
     [

@@ -89,3 +89,24 @@ def test_spreadsheet_text_when_opened_by_libreoffice_as_told_then_columns_umlaut
     assert [row[2] for row in found[1:]] == [datetime(2010, 11, 17), datetime(2010, 2, 28), datetime(2011, 1, 1)]
     assert [row[3:] for row in found[1:]] == [[-42, 0.184], [7, 12], [0, 0]]
     assert (sheet["A4"].data_type, found[3][0]) == ("s", "'=1+1")  # a text, not a formula
+
+
+def test_texts_of_digits_when_opened_by_libreoffice_then_stay_only_where_the_column_is_told_to_be_text(
+    tmp_path: Path,
+) -> None:
+    told = "--infilter=CSV:44,34,76,1,2/2"
+    assert told in DOCS.read_text(encoding="utf-8")
+    texts = ["0000001", "+15550100123", "12E4"]
+    rows = [(number, text, date(2010, 11, 17)) for number, text in enumerate(texts)]
+    path = tmp_path / "codes.csv"
+    columns = [Column(name, kind, name, name) for name, kind in {"n": INTEGER, "code": TEXT, "day": DATE}.items()]
+    path.write_bytes(tables.write("csv", rows, columns))
+
+    def codes(*arguments: str) -> list[object]:
+        sheet = openpyxl.load_workbook(convert(path, "xlsx", tmp_path, *arguments)).active
+        found = [[cell.value for cell in row] for row in sheet.iter_rows()][1:]
+        assert [(row[0], row[2]) for row in found] == [(n, datetime(2010, 11, 17)) for n in range(3)]
+        return [row[1] for row in found]
+
+    assert codes(AS_TOLD["csv", ""]) == [1, 15550100123, 120000]
+    assert codes(told) == texts

@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +29,8 @@ from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.errors import Forbidden, NotFound, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest
 from export_pipeline.services import open_services
-from export_pipeline.settings import SettingsError, load_settings
-from export_pipeline.web.serve import listen
+from export_pipeline.settings import DOOR_FILE, SettingsError, load_settings
+from export_pipeline.web.serve import listen, published
 from export_pipeline_tests.conftest import fresh_database
 from export_pipeline_tests.datasets.reading import ADMIN, COMPLIANCE, MANAGER, read
 from export_pipeline_tests.web.door import Answer, ask, serving
@@ -286,12 +288,44 @@ def test_address_of_the_door_when_it_cannot_be_one_then_a_sentence_without_it(ad
     assert kept.link_url == "https://files.example.com/exports"
 
 
-def test_settings_when_up_runs_then_links_go_through_its_door_unless_parts_are_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "door.json").write_text('{"EXPORT_LINK_URL": "http://127.0.0.1:7"}')
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder with embedded services."""
     (tmp_path / "services.json").write_text('{"database_url": "postgresql://x/y", "bucket": "b"}')
     monkeypatch.setenv("EXPORT_STATE_DIRECTORY", str(tmp_path))
-    assert load_settings().link_url == "http://127.0.0.1:7"
-    monkeypatch.setenv("EXPORT_DIRECTORY", str(tmp_path))
+    return tmp_path
+
+
+def test_settings_when_up_runs_then_links_go_through_its_door_unless_parts_are_others(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with published(state / DOOR_FILE, "http://127.0.0.1:7"):
+        assert load_settings().link_url == "http://127.0.0.1:7"
+        assert load_settings(EXPORT_LINK_URL=None).link_url is None, "as the demo asks for"
+        monkeypatch.setenv("EXPORT_DIRECTORY", str(state))
+        assert load_settings().link_url is None
+        monkeypatch.delenv("EXPORT_DIRECTORY")
+        assert load_settings().link_url == "http://127.0.0.1:7"
+    assert (state / DOOR_FILE).exists() and load_settings().link_url is None
+
+
+def test_settings_when_the_door_was_killed_then_links_no_longer_go_through_it(state: Path) -> None:
+    script = (
+        "import pathlib, sys, time\n"
+        "from export_pipeline.web.serve import published\n"
+        "with published(pathlib.Path(sys.argv[1]), 'http://127.0.0.1:7'):\n"
+        "    print('open', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    door = subprocess.Popen(
+        [sys.executable, "-c", script, str(state / DOOR_FILE)], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    try:
+        assert door.stdout is not None
+        assert door.stdout.readline() == "open\n"
+        assert load_settings().link_url == "http://127.0.0.1:7"
+    finally:
+        door.kill()
+        door.communicate()
+    assert (state / DOOR_FILE).exists()
     assert load_settings().link_url is None
