@@ -123,6 +123,18 @@ def cancel(export_id: str, email: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("export_id", metavar="ID")
+@click.option("--reason", default="", help="Why, for the audit log.")
+@as_option
+@json_option
+def expire(export_id: str, reason: str, email: str, as_json: bool) -> None:
+    """Delete an export's files now, before their time: every link to them leads nowhere then. What is known about the
+    export stays."""
+    with open_services() as engine:
+        show_job(manage.end_export(engine, email, export_id, reason=reason), as_json)
+
+
+@click.command()
+@click.argument("export_id", metavar="ID")
 @click.option("--direct", is_flag=True, help="Run it in this process, without Dagster's daemon.")
 @click.option("--no-wait", is_flag=True, help="Return at once.")
 @as_option
@@ -168,7 +180,7 @@ def _password_of(name: str) -> bytes | None:
     return load_settings(DATABASE_URL="postgresql://unused").zip_password(name)
 
 
-COMMANDS = (export, show, link, cancel, retry, verify)
+COMMANDS = (export, show, link, cancel, expire, retry, verify)
 
 
 def show_job(job: ExportJob, as_json: bool) -> None:

@@ -48,7 +48,7 @@ def list_command(export_id: str, email: str, as_json: bool) -> None:
         return
     _show(found)
     if presigned.count:
-        messages.print(_told(presigned), markup=False, soft_wrap=True)
+        messages.print(_told(export_id, presigned), markup=False, soft_wrap=True)
 
 
 @links.command()
@@ -61,7 +61,7 @@ def revoke(export_id: str, email: str, as_json: bool) -> None:
     with open_services() as engine:
         found = revoke_links(engine, email, export_id)
         presigned = presigned_links(engine, email, export_id)
-    left = Rejected(_told(presigned)) if presigned.count else None
+    left = Rejected(_told(export_id, presigned)) if presigned.count else None
     if as_json:
         print_json(_documents(export_id, found, presigned) | (error_document(left) if left else {}))
     else:
@@ -75,12 +75,12 @@ def revoke(export_id: str, email: str, as_json: bool) -> None:
 COMMANDS = (links,)
 
 
-def _told(presigned: Presigned) -> str:
+def _told(export_id: str, presigned: Presigned) -> str:
     links = "1 link was" if presigned.count == 1 else f"{presigned.count:,} links were"
     return (
         f"{links} presigned by the store and cannot be revoked: whoever has one has the file, until "
-        f"{shown_moment(presigned.until)} at the latest. To end that sooner, delete the files at their destination: "
-        f"all below {' and '.join(presigned.folders)}"
+        f"{shown_moment(presigned.until)} at the latest. To end that sooner, have the files deleted: "
+        f"export-pipeline expire {export_id} --as EMAIL"
     )
 
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from export_pipeline.flow.authorize import Grant, authorize_job, identify
+from export_pipeline.flow.authorize import Grant, authorize_ending, authorize_job
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order
 from export_pipeline.flow.publish import read_manifest
 from export_pipeline.flow.request import authorize_order
 from export_pipeline.ledger.links import IssuedLink, NewLink
-from export_pipeline.model.access import Principal, Role, Scope
-from export_pipeline.model.errors import Forbidden, NotFound, Rejected
+from export_pipeline.model.access import Scope
+from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportJob, Status
 from export_pipeline.model.masking import AT_LEAST
 
@@ -54,12 +54,11 @@ class Followed:
 
 @dataclass(frozen=True)
 class Presigned:
-    """The links to an export's files that were presigned by the store and still work: how many, until when the last of
-    them does (None: there are none), and below which addresses the files are."""
+    """The links to an export's files that were presigned by the store and still work: how many, and until when the last
+    of them does (None: there are none)."""
 
     count: int
     until: datetime | None
-    folders: tuple[str, ...]
 
 
 def issue_link(engine: Engine, email: str, export_id: str) -> Link:
@@ -124,36 +123,25 @@ def follow_link(engine: Engine, token: str) -> Followed | None:
 def list_links(engine: Engine, email: str, export_id: str) -> list[IssuedLink]:
     """The links through our door to an export's files, the newest first; for its requester, administrators and whoever
     answers for the rules. Raises Forbidden, NotFound."""
-    _, job = _authorize(engine, email, export_id)
+    _, job = authorize_ending(engine, email, export_id)
     return engine.links.of_export(job.id)
 
 
 def revoke_links(engine: Engine, email: str, export_id: str) -> list[IssuedLink]:
     """Ends the links through our door to an export's files, for the same people; audited. Returns those that worked
     until now. What was presigned cannot be revoked: see `presigned_links`. Raises Forbidden, NotFound."""
-    principal, job = _authorize(engine, email, export_id)
+    principal, job = authorize_ending(engine, email, export_id)
     return engine.links.revoke(job, actor=principal.email)
 
 
 def presigned_links(engine: Engine, email: str, export_id: str) -> Presigned:
     """What nobody can revoke, for the same people: whoever has these links has the files, until the links expire or the
     files are gone. Raises Forbidden, NotFound."""
-    _, job = _authorize(engine, email, export_id)
+    _, job = authorize_ending(engine, email, export_id)
     # The address of a file in a folder opens nothing to whoever cannot see the folder.
     stored = [file for file in job.files if not file.url.startswith("file://")]
     times = engine.audit.links_past_the_door(job.id) if job.status is Status.COMPLETED and stored else []
-    folders = dict.fromkeys(file.url.rpartition("/")[0] + "/" for file in stored)
-    return Presigned(len(times) * len(stored), times[-1] if times else None, tuple(folders))
-
-
-def _authorize(engine: Engine, email: str, export_id: str) -> tuple[Principal, ExportJob]:
-    principal = identify(engine, email)
-    if principal.role is not Role.COMPLIANCE:
-        return authorize_job(engine, email, export_id)
-    job = engine.jobs.get(export_id)
-    if job is None:
-        raise NotFound(f"there is no export {export_id}")
-    return principal, job
+    return Presigned(len(times) * len(stored), times[-1] if times else None)
 
 
 def _hash(token: str) -> bytes:

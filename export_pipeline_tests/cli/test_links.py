@@ -23,8 +23,7 @@ from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.request import file_request
-from export_pipeline.flow.retention import expire_export
-from export_pipeline.model.errors import Broken, ExportError, Forbidden
+from export_pipeline.model.errors import Broken, ExportError, Forbidden, Rejected
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.settings import Settings
 
@@ -118,8 +117,8 @@ def test_links_when_presigned_then_revoke_fails_and_says_until_when_they_work_an
     done = CliRunner().invoke(commands, ["links", "revoke", job.id, "--as", ADMIN, "--json"])
     told = json.loads(done.stdout)
     assert (done.exit_code, told["links"], told["presigned"], told["error_kind"]) == (2, [], presigned, "invalid")
-    folder = job.files[0].url.rpartition("/")[0] + "/"
-    sentence = rf"4 links were presigned .* until {link.expires_at:%Y-%m-%d %H:%M:%S}Z .* below {re.escape(folder)}$"
+    way = re.escape(f"export-pipeline expire {job.id} --as EMAIL")
+    sentence = rf"4 links were presigned .* until {link.expires_at:%Y-%m-%d %H:%M:%S}Z .* {way}$"
     assert re.match(sentence, told["error"])
     shown = CliRunner().invoke(commands, ["links", "revoke", job.id, "--as", ADMIN])
     assert shown.exit_code == 2 and " ".join(shown.stderr.split()).startswith("4 links were presigned")
@@ -128,13 +127,16 @@ def test_links_when_presigned_then_revoke_fails_and_says_until_when_they_work_an
     with pytest.raises(Forbidden):
         run("links", "list", job.id, email="manager@example.com")
 
-    key = job.files[0].key
-    engine.destination("s3").clean(key.rpartition("/")[0] + "/")
+    with pytest.raises(Forbidden):
+        run("expire", job.id, email="manager@example.com")
+    ended = run("expire", job.id, "--reason", "sent to the wrong address", email="compliance@example.com")
+    assert (ended["status"], ended["link"]) == ("expired", None)
     with pytest.raises(HTTPError, match="404") as gone:
         urlopen(link.url)
     gone.value.close()
-    expire_export(engine, job, actor=ADMIN)
     assert run("links", "revoke", job.id)["presigned"] == nothing
+    with pytest.raises(Rejected, match="is expired: it has no files"):
+        run("expire", job.id)
 
 
 def test_links_when_presigned_ones_have_expired_then_revoke_has_nothing_to_say(engine: Engine) -> None:
