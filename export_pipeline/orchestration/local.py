@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,6 +39,7 @@ _START_SECONDS = 90.0
 _STOP_SECONDS = 2.0
 _WORKER_SECONDS = 5.0
 _POLL_SECONDS = 0.05
+_FOLDER_PREFIX = "export-pipeline-"
 _PR_SET_PDEATHSIG = 1
 #: Every tick of every sensor is a line otherwise, and the files are as long as Dagster runs.
 _QUIET = ("--log-level", "warning")
@@ -76,8 +78,7 @@ def prepare_home(home: Path) -> None:
 
 def _start(stack: ExitStack, instance: dg.DagsterInstance, home: Path, *, web: bool) -> str:
     started = time.time()
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="export-pipeline-")))
-    # Not in the state folder: the path of a socket may not be longer than a hundred characters.
+    folder = socket_folder(stack, home)
     code_socket = folder / "code.sock"
     workspace = folder / "workspace.yaml"
     server = {"socket": str(code_socket), "location_name": "export_pipeline"}
@@ -108,6 +109,19 @@ def _start(stack: ExitStack, instance: dg.DagsterInstance, home: Path, *, web: b
         children.append(_Child(home, "links", serve, told))
     _wait(lambda: _ticks(instance, started) and all(map(_serves, served)), children)
     return address
+
+
+def socket_folder(stack: ExitStack, home: Path) -> Path:
+    """A folder for sockets, until the stack unwinds. Not in the state folder: a socket's path may not be longer than a
+    hundred characters. One that was left by a process that was killed goes now."""
+    note = home / "sockets"
+    former = Path(note.read_text()) if note.exists() else None
+    if former is not None and former.name.startswith(_FOLDER_PREFIX):
+        shutil.rmtree(former, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    note.write_text(str(folder))
+    return folder
 
 
 @dataclass(frozen=True)

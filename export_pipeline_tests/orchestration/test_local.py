@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -27,7 +27,7 @@ from export_pipeline.flow.request import file_request
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 from export_pipeline.orchestration.launcher import WORKER_TAG
-from export_pipeline.orchestration.local import running_dagster
+from export_pipeline.orchestration.local import running_dagster, socket_folder
 from export_pipeline.orchestration.worker import Worker
 from export_pipeline.services import open_services
 from export_pipeline.settings import Settings, load_settings
@@ -336,3 +336,9 @@ def test_dagster_when_its_parent_is_killed_then_nothing_is_left(settings: Settin
         parent.kill()
         parent.communicate()
     wait_until(lambda: not any(start_of(child) for child in children), 5)
+    with ExitStack() as stack:
+        left = Path((tmp_path / "dagster" / "sockets").read_text())
+        assert left.is_dir()
+        following = socket_folder(stack, tmp_path / "dagster")
+        assert following.is_dir() and not left.exists(), "what was left goes at the next start"
+    assert not following.exists()
