@@ -25,10 +25,8 @@ from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import Format
 from export_pipeline.model.job import ExportRequest
-from export_pipeline.model.package import Member
+from export_pipeline.model.package import Member, members_in
 
-#: What stands before a dataset's formats: its name, perhaps another one for the package.
-_NAMED = re.compile(r"(?P<dataset>.*?)(?:\s+as\s+(?P<alias>.*))?", re.DOTALL | re.IGNORECASE)
 _ALIAS = re.compile(r"[a-z][a-z0-9_]{0,29}")
 #: The filter whose values mean something else for each dataset.
 _IDS = "ids"
@@ -76,15 +74,10 @@ def members_of(engine: Engine, request: ExportRequest) -> tuple[Member, ...]:
     """The datasets that the request names, or those of the package that it names. Raises Rejected."""
     if request.dataset in engine.packages:
         return engine.packages[request.dataset].members
-    members = []
-    for text in request.dataset.split(","):
-        name, _, formats = text.strip().partition(":")
-        found = _NAMED.fullmatch(name.strip())
-        assert found is not None
-        alias = found["alias"]
-        if alias is not None:
-            _check_alias(engine, alias)
-        members.append(Member(found["dataset"], tuple(part for part in formats.split("+") if part), alias or ""))
+    members = members_in(request.dataset)
+    for member in members:
+        if member.alias:
+            _check_alias(engine, member.alias)
     names = [member.name for member in members]
     if len(set(names)) < len(names):
         raise Rejected(
@@ -96,7 +89,7 @@ def members_of(engine: Engine, request: ExportRequest) -> tuple[Member, ...]:
     if engine.packages and len(members) == 1 and names[0] not in engine.datasets:
         known = ", ".join((*sorted(engine.datasets), *sorted(engine.packages)))
         raise Rejected(f"there is no dataset {names[0]!r}; there are: {known}")
-    return tuple(members)
+    return members
 
 
 def _check_alias(engine: Engine, alias: str) -> None:
