@@ -14,7 +14,7 @@ from export_pipeline.flow.compress import compression_of
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import Opened
 from export_pipeline.flow.plan import Order, Plan
-from export_pipeline.flow.publish import MANIFEST, document_of, manifest, member_name
+from export_pipeline.flow.publish import MANIFEST, README, document_of, manifest, member_name
 from export_pipeline.flow.write import CountingWriter, check_all_written, context_of, frame_of, proof_of, write_rows
 from export_pipeline.model.archive import Archive
 from export_pipeline.model.destination import Destination
@@ -24,7 +24,6 @@ from export_pipeline.model.job import ExportFile, ExportJob, Outcome
 if TYPE_CHECKING:
     import polars as pl
 
-README = "README.txt"
 _WIDTH = 100
 
 

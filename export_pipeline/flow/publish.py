@@ -18,6 +18,8 @@ from export_pipeline.model.destination import Destination
 from export_pipeline.model.job import ExportFile, ExportJob, Outcome
 
 MANIFEST = "manifest.json"
+#: What a package says to people about its files.
+README = "README.txt"
 _PARTS_NAMED = ("dagster", "polars", "adbc-driver-postgresql")
 
 

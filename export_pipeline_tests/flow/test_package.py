@@ -221,7 +221,7 @@ def test_workbook_when_it_holds_one_dataset_twice_then_each_cut_has_its_sheet_an
 ) -> None:
     job = done(engine, asked, format="xlsx", verify=verify, **TWO_CUTS)
     book = openpyxl.load_workbook(io.BytesIO(contents(engine, job)), read_only=True)
-    assert book.sheetnames[:2] == ["Calls (done)", "Calls (the rest)"]
+    assert book.sheetnames[:2] == ["done (Calls)", "the rest (Calls)"]
     first, second = (list(book[name].iter_rows(values_only=True)) for name in book.sheetnames[:2])
     assert first[0] == second[0] == ("id", "status")
     assert {row[1] for row in first[1:]} == {"completed"} and "completed" not in {row[1] for row in second[1:]}
@@ -243,6 +243,16 @@ def test_workbook_when_it_holds_one_dataset_twice_then_each_cut_has_its_sheet_an
         verify_copy(path, manifest, engine.formats, password=lambda name: None)
 
 
+def test_workbook_when_cuts_have_long_names_then_its_sheets_tell_them_apart(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    first, second = "a" * 29 + "b", "a" * 29 + "c"
+    job = done(engine, asked, dataset=f"campaign_results as {first},campaign_results as {second}", format="xlsx")
+    book = openpyxl.load_workbook(io.BytesIO(contents(engine, job)), read_only=True)
+    charts = "a" * 24 + " charts"
+    assert book.sheetnames == [first, second, "Summary", charts, "a" * 22 + " charts 2"]
+
+
 def swapped(path: Path) -> None:
     """Swaps the rows of the first two sheets, and has the manifest say that this is the file."""
     with zipfile.ZipFile(path) as book:
@@ -262,7 +272,7 @@ def test_package_when_it_holds_one_dataset_twice_then_each_cut_is_a_file(engine:
     archive = opened(engine, job)
     assert {row["status"] for row in rows_of(archive, "done.csv")} == {"completed"}
     assert "completed" not in {row["status"] for row in rows_of(archive, "the_rest.csv")}
-    assert "done.csv: Calls (done)" in archive.read("README.txt").decode()
+    assert "done.csv: done (Calls)" in archive.read("README.txt").decode()
     assert job.verification is Verification.PASSED
     assert issue_link(engine, asked.requested_by, job.id).url
 
@@ -285,8 +295,16 @@ def test_package_when_a_dataset_has_another_name_then_its_access_and_owner_stay_
     [
         ({"dataset": "contacts,nothing"}, "no dataset 'nothing'"),
         ({"dataset": "nothing"}, "no dataset 'nothing'; there are: .*comprehensive"),
-        ({"dataset": "contacts,contacts"}, "names a dataset twice; .*'contacts as first,contacts as second'"),
-        ({"dataset": "contacts as a,calls as a"}, "names a dataset twice"),
+        ({"dataset": "contacts,contacts"}, "names contacts twice; .*'contacts as first,contacts as second'"),
+        ({"dataset": "contacts as a,calls as a"}, "names a twice; .* 'contacts as first,contacts as second'"),
+        ({"dataset": "contacts as a,calls,calls"}, "names calls twice; .* calls:csv.xlsx; .*'calls as first"),
+        ({"dataset": "contacts as manifest,calls"}, "as 'manifest': a package has a file of that name itself"),
+        ({"dataset": "contacts as readme,calls"}, "as 'readme': a package has a file of that name itself"),
+        ({"dataset": "calls as status,contacts"}, "as 'status': calls has a column of that name"),
+        ({"dataset": "comprehensive,calls"}, "comprehensive is a ready-made package, which stands alone.*leads,lead_a"),
+        ({"dataset": "comprehensive:csv"}, "comprehensive is a ready-made package, which stands alone"),
+        ({"format": "xlsx", "options": {"max_file_rows": "10"}}, "several datasets are one file: max_file_rows"),
+        ({"format": "xlsx", "options": {"max_file_bytes": "90000"}}, "several datasets are one file: max_file_rows"),
         ({"dataset": "contacts as calls,contacts"}, "as 'calls': a name in a package begins with"),
         ({"dataset": "contacts as leads.status,contacts"}, "as 'leads.status': a name in a package begins with"),
         ({"dataset": "contacts as ,contacts"}, "no dataset 'contacts as'"),
@@ -305,6 +323,7 @@ def test_package_when_a_dataset_has_another_name_then_its_access_and_owner_stay_
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "color": "red"}}, "has a filter 'color'"),
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "calls.color": "red"}}, "calls has no filter 'color'"),
         ({"columns": ("id",)}, "with several datasets .* as in contacts.id"),
+        ({"columns": ("upper(calls.status) as s",)}, r"with several datasets .* as in calls.upper\(status\) as s$"),
         ({"columns": ("contacts.color",)}, "contacts has no column 'color'"),
     ],
     ids=lambda value: str(value)[:60],
@@ -316,6 +335,32 @@ def test_package_when_it_cannot_be_then_refused_before_anything_is_read(
     with pytest.raises(Rejected, match=said):
         file_request(engine, request)
     assert engine.jobs.newest() == []
+
+
+@pytest.mark.parametrize(
+    ("other", "formats", "said"),
+    [
+        ("Manifest", "json", "the file Manifest.json of Manifest would have the name of one of the package"),
+        ("CALLS", "csv", "the file calls.csv of calls would have the name of one of CALLS.*'calls as first'"),
+    ],
+)
+def test_package_when_two_files_would_have_one_name_in_any_case_then_refused(
+    engine: Engine, asked: ExportRequest, other: str, formats: str, said: str
+) -> None:
+    own = {**engine.datasets, other: replace(engine.datasets["contacts"], name=other)}
+    request = replace(asked, dataset=f"{other}:{formats},calls", format="zip")
+    with pytest.raises(Rejected, match=said):
+        make_order(replace(engine, datasets=own), request)
+    assert len(make_order(replace(engine, datasets=own), replace(request, dataset=f"{other}:parquet,calls")).plans) == 2
+
+
+def test_package_when_a_column_is_written_as_the_refusal_advises_then_it_is_computed(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    order = make_order(
+        engine, replace(asked, dataset="calls as done,contacts", format="zip", columns=("done.upper(status) as s",))
+    )
+    assert [column.name for column in order.plans[0].columns] == ["s"]
 
 
 def test_package_when_filters_and_columns_name_a_dataset_then_they_are_for_it_alone(

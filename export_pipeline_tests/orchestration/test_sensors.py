@@ -105,9 +105,7 @@ def test_requests_sensor_when_dagster_accepts_no_run_for_a_row_then_fails_it_and
     engine: Engine, services: ServicesResource, instance: dg.DagsterInstance, world: World
 ) -> None:
     name = "of_tomorrow"  # a dataset that was added after Dagster had loaded its definitions
-    newer = replace(
-        engine, datasets={**engine.datasets, name: replace(engine.datasets["campaign_results"], name=name)}
-    )
+    newer = replace(engine, datasets={**engine.datasets, name: replace(engine.datasets["campaign_results"], name=name)})
     asked = ExportRequest(name, world.owner, {"campaign_id": world.campaign})
     unknown, known = file_request(newer, asked), filed(engine, world)
     [run], _, cursor = requests_tick(services, instance)
