@@ -73,7 +73,7 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
         request = _named(request, datasets[0].name)
     names = [dataset.name for dataset in datasets]
     requests = [_part(engine, request, member, name, form, names) for member, name in parts]
-    plans = tuple(make_plan(engine, part, moment) for part in requests)
+    plans = tuple(replace(make_plan(engine, part, moment), in_package=len(names) > 1) for part in requests)
     order = Order(request, plans, form, options)
     if form.archiver is not None:
         _refuse_equal_files(order)

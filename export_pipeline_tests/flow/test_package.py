@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.estimate import estimate_export
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.manage import verify_export
@@ -275,6 +276,36 @@ def test_package_when_it_holds_one_dataset_twice_then_each_cut_is_a_file(engine:
     assert "done.csv: done (Calls)" in archive.read("README.txt").decode()
     assert job.verification is Verification.PASSED
     assert issue_link(engine, asked.requested_by, job.id).url
+
+
+def test_package_when_cuts_of_one_dataset_have_too_many_rows_together_then_refused(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    estimate = estimate_export(engine, replace(asked, format="xlsx", **TWO_CUTS))
+    assert all(part.rows for part in estimate.parts)
+    together = "calls (as done) and calls (as the_rest) have "
+
+    def limited(most: int) -> Engine:
+        return replace(engine, settings=engine.settings.model_copy(update={"max_records": most}))
+
+    exact, fewer, few = limited(estimate.rows), limited(estimate.rows - 1), limited(1)
+    assert done(exact, asked, format="xlsx", **TWO_CUTS).rows == estimate.rows
+    for form in ("xlsx", "zip"):
+        with pytest.raises(Rejected) as refused:
+            done(fewer, asked, format=form, **TWO_CUTS)
+        said = str(refused.value)
+        assert said.startswith(f"{together}{estimate.rows:,} rows together") and "--option profile=raw" in said
+        assert "limit;" not in said and "truncate" not in said, "neither goes with a package"
+        with pytest.raises(Rejected, match=r"^calls \(as done\): [0-9]+ rows, and .* may have 1 of a dataset"):
+            done(few, asked, format=form, **TWO_CUTS)
+    warned = estimate_export(fewer, replace(asked, format="xlsx", **TWO_CUTS)).warnings
+    assert any(text.startswith(f"{together}{estimate.rows:,} rows together") for text in warned)
+    assert estimate_export(exact, replace(asked, format="xlsx", **TWO_CUTS)).warnings == estimate.warnings
+    for_machines = done(few, asked, **TWO_CUTS, options={"profile": "raw"})
+    assert for_machines.rows == estimate.rows
+    # One cut in two formats is no more rows, and a cut for machines counts nothing.
+    mixed = TWO_CUTS | {"dataset": "calls as done:csv+tsv,calls as the_rest:parquet"}
+    assert done(limited(estimate.parts[0].rows), asked, **mixed).status is Status.COMPLETED
 
 
 def test_package_when_a_dataset_has_another_name_then_its_access_and_owner_stay_the_same(
