@@ -22,10 +22,13 @@ from export_pipeline.flow.export import run_export
 from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.manage import verify_export
 from export_pipeline.flow.order import make_order
+from export_pipeline.flow.package import readme
+from export_pipeline.flow.publish import member_name
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy
+from export_pipeline.model.access import Principal, Role
 from export_pipeline.model.errors import Forbidden, Rejected, Unproven
-from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest, Outcome, Status
 from export_pipeline.model.verification import Verification, Verify
 from export_pipeline_tests.datasets.reading import MANAGER
 from export_pipeline_tests.flow.test_export import contents
@@ -366,6 +369,47 @@ def test_package_when_it_cannot_be_then_refused_before_anything_is_read(
     with pytest.raises(Rejected, match=said):
         file_request(engine, request)
     assert engine.jobs.newest() == []
+
+
+CLOSED = "All files show the same moment: what one refers to in another is there."
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("contacts,calls", [CLOSED]),
+        ("contacts,calls as a,calls as b", [CLOSED]),
+        ("calls as a,calls as b", ["All files show the same moment."]),
+        (
+            "contacts as a,contacts as b,calls",
+            [
+                "All files show the same moment.",
+                "Not all that calls.csv refers to in contacts need be here: it is only in a.csv, b.csv, which hold "
+                "what they were filtered by.",
+            ],
+        ),
+        (
+            "campaigns,contacts as a,calls as b,calls as c",
+            [
+                f"{CLOSED[:-1]}, but for this:",
+                "Not all that b.csv refers to in contacts need be here: it is only in a.csv, which holds what it was "
+                "filtered by.",
+                "Not all that c.csv refers to in contacts need be here: it is only in a.csv, which holds what it was "
+                "filtered by.",
+            ],
+        ),
+    ],
+)
+def test_readme_when_references_are_closed_or_not_then_says_so(
+    engine: Engine, asked: ExportRequest, dataset: str, said: list[str]
+) -> None:
+    order = make_order(engine, replace(asked, dataset=dataset, format="zip"))
+    job = engine.jobs.file(asked, requester=Principal("1", "a@b.example", "a", Role.ADMIN), owner_id=None, reason="")
+    files = tuple(
+        ExportFile(member_name(order, plan), "", bytes=1, sha256="", rows=1, media_type="") for plan in order.plans
+    )
+    lines = readme(job, order, Outcome(files=files, snapshot_at=job.created_at)).splitlines()
+    assert lines[1 : lines.index("manifest.json says the same to programs, with checksums.")] == said
 
 
 @pytest.mark.parametrize(
