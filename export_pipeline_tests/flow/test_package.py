@@ -164,7 +164,8 @@ def test_package_when_the_source_changes_meanwhile_then_all_files_show_one_momen
 
 
 def test_package_when_ready_made_then_has_its_formats(engine: Engine, asked: ExportRequest) -> None:
-    job = done(engine, asked, dataset="comprehensive", filters={})
+    job = done(engine, asked, dataset="comprehensive", filters={}, conditions=("leads.title is_not_null",))
+    assert engine.audit.of(job.id)[0].event.detail["conditions"] == ["leads.title"]
     archive = opened(engine, job)
     assert archive.namelist()[:3] == ["leads.csv", "leads.xlsx", "lead_analytics.json"]
     assert {member.rows for member in job.files[0].members[:2]} == {len(rows_of(archive, "leads.csv"))}
@@ -277,6 +278,11 @@ def test_package_when_it_holds_one_dataset_twice_then_each_cut_is_a_file(engine:
     assert {row["status"] for row in rows_of(archive, "done.csv")} == {"completed"}
     assert "completed" not in {row["status"] for row in rows_of(archive, "the_rest.csv")}
     assert "done.csv: done (Calls)" in archive.read("README.txt").decode()
+    parts = json.loads(archive.read("manifest.json"))["datasets"]
+    assert [(part["dataset"], part["of"]) for part in parts] == [("done", "calls"), ("the_rest", "calls")]
+    request = engine.audit.of(job.id)[0].event
+    assert "may export calls (as done) of everybody" in request.reason
+    assert request.detail["conditions"] == ["the_rest.status"]
     assert job.verification is Verification.PASSED
     assert issue_link(engine, asked.requested_by, job.id).url
 
