@@ -1,10 +1,11 @@
 """What an alert says: what failed, when, why, and what to do. No filter's value, no link to a file, no secret."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from export_pipeline.model.package import members_in
 
 #: How many alerts one message tells of; the others are counted.
 MOST_TOLD = 20
@@ -64,8 +65,7 @@ def message_of(alerts: Sequence[Alert], dagster_url: str | None) -> Message:
 
 def dataset_names(dataset: str) -> str:
     """The names of the datasets that are asked for, without the names that somebody gave to their parts."""
-    found = [re.split(r"[\s:]", part.strip(), maxsplit=1)[0] for part in dataset.split(",")]
-    return ", ".join(dict.fromkeys(found))
+    return ", ".join(dict.fromkeys(member.dataset for member in members_in(dataset)))
 
 
 def _subject(alerts: Sequence[Alert]) -> str:

@@ -55,7 +55,7 @@ def authorize_selection(engine: Engine, principal: Principal, selection: Selecti
     scope = authorize_role(principal, dataset)
     owner = _owner(engine, principal, selection, scope)
     visible = mask_selection(engine.settings, principal.role, scope, selection, request)
-    reason = f"{principal.role} may export {dataset.name} {_REACH[scope]}"
+    reason = f"{principal.role} may export {dataset.told_name} {_REACH[scope]}"
     return Grant(visible.reaching(scope, principal.id), scope, owner, Decision(True, reason))
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 import psycopg
 from psycopg import sql
 
+from export_pipeline.flow.cuts import cuts_of, names_of
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import closed
 from export_pipeline.flow.plan import Order, Plan, fit_plan, parse_options, told_by_the_source
@@ -134,6 +135,7 @@ def estimate_order(engine: Engine, order: Order, *, counting: bool) -> Estimate:
             )
             parts.append(part)
             warnings += _warnings(engine, plan, part)
+    warnings += _together(order, parts)
     return Estimate(tuple(parts), tuple(dict.fromkeys(warnings)))
 
 
@@ -159,7 +161,7 @@ def _counted(engine: Engine, plan: Plan) -> int | None:
 
 def _formats(engine: Engine, plan: Plan, rows: int) -> list[FormatEstimate]:
     """The plan's format, then all others that write rows."""
-    recent = engine.history.deliveries(plan.request.dataset, plan.request.columns)
+    recent = engine.history.deliveries(plan.selection.dataset.declared_name, plan.request.columns)
     compression = plan.request.options.get("compression")
     others = [name for name, form in engine.formats.items() if form.write is not None and name != plan.format.name]
     guess = sum(_GUESSED_BYTES[column.type.kind] for column in plan.columns)
@@ -223,6 +225,22 @@ def _warnings(engine: Engine, plan: Plan, part: PartEstimate) -> list[str]:
         told.append(
             f"{name}: that is longer than EXPORT_SNAPSHOT_SECONDS ({engine.settings.snapshot_seconds:,}) allows"
         )
+    return told
+
+
+def _together(order: Order, parts: Sequence[PartEstimate]) -> list[str]:
+    """What to say of cuts of one dataset that have too many rows together."""
+    by_name = {part.dataset: part for part in parts}
+    told = []
+    for cuts in cuts_of(order.plans):
+        found = [by_name[plan.selection.dataset.name] for plan in cuts]
+        rows, most = sum(part.rows for part in found), cuts[0].row_limit
+        about = "" if all(part.rows_basis is Basis.COUNTED for part in found) else "about "
+        if most is not None and rows > most:
+            told.append(
+                f"{names_of(cuts)} have {about}{rows:,} rows together, more than EXPORT_MAX_RECORDS ({most:,}) for a "
+                f"file that people open: it would be {_too_many(cuts[0])}"
+            )
     return told
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.cuts import check_cuts
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.mask import masked
 from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan, of_another_type
@@ -67,10 +68,11 @@ def open_source(
     narrowed: Callable[[Plan, Snapshot], Plan] = lambda plan, snapshot: plan,
 ) -> Iterator[Opened]:
     """The plans' rows, all out of one snapshot of the source. `attempt` counts them, and can stop the queries;
-    `narrowed` selects fewer rows by what the snapshot shows. Raises what `fit_plan` and `narrowed` raise, before any
-    row is read."""
+    `narrowed` selects fewer rows by what the snapshot shows. Raises what `fit_plan`, `check_cuts` and `narrowed` raise,
+    before any row is read."""
     with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
         fits = [fit_plan(narrowed(plan, snapshot), snapshot) for plan in plans]
+        check_cuts([fit.plan for fit in fits], snapshot)
         fitted = {id(of): fit for plan, fit in zip(plans, fits, strict=True) for of in (plan, fit.plan)}
         yield Opened(
             snapshot.taken_at,

@@ -18,6 +18,7 @@ from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.incremental import check_since
 from export_pipeline.flow.plan import Order, Plan, make_plan, parse_options
+from export_pipeline.flow.publish import MANIFEST, README, member_name
 from export_pipeline.flow.query import LIMIT, Selection, filters_of
 from export_pipeline.flow.sort import read_sort
 from export_pipeline.model.condition import comparisons_of, parse_condition
@@ -25,11 +26,11 @@ from export_pipeline.model.dataset import Dataset
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import Format
 from export_pipeline.model.job import ExportRequest
-from export_pipeline.model.package import Member
+from export_pipeline.model.package import Member, members_in
 
-#: What stands before a dataset's formats: its name, perhaps another one for the package.
-_NAMED = re.compile(r"(?P<dataset>.*?)(?:\s+as\s+(?P<alias>.*))?", re.DOTALL | re.IGNORECASE)
 _ALIAS = re.compile(r"[a-z][a-z0-9_]{0,29}")
+#: What a package's own files are called.
+_OWN_FILES = (MANIFEST, README)
 #: The filter whose values mean something else for each dataset.
 _IDS = "ids"
 #: Formats of a package's files that take the package's profile.
@@ -55,6 +56,10 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
         chosen = [(member, _formats(engine, member, options.files)) for member in members]  # type: ignore[attr-defined]
         parts = [(member, name) for member, names in chosen for name in names]
     elif form.write_many is not None and not any(member.formats for member in members):
+        if options.max_file_rows is not None or options.max_file_bytes is not None:
+            raise Rejected(
+                f"{form.name}: several datasets are one file: max_file_rows and max_file_bytes do not go with it"
+            )
         parts = [(member, form.name) for member in members]
     else:
         able = ", ".join(item.name for item in engine.formats.values() if item.archiver or item.write_many)
@@ -68,42 +73,70 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
         request = _named(request, datasets[0].name)
     names = [dataset.name for dataset in datasets]
     requests = [_part(engine, request, member, name, form, names) for member, name in parts]
-    plans = tuple(make_plan(engine, part, moment) for part in requests)
-    return Order(request, plans, form, options)
+    plans = tuple(replace(make_plan(engine, part, moment), in_package=len(names) > 1) for part in requests)
+    order = Order(request, plans, form, options)
+    if form.archiver is not None:
+        _refuse_equal_files(order)
+    return order
+
+
+def _refuse_equal_files(order: Order) -> None:
+    """Raises Rejected where two files would have one name, whatever its case: unpacked, one would replace the other."""
+    taken = {name.lower(): "the package" for name in _OWN_FILES}
+    for plan in order.plans:
+        name, dataset = member_name(order, plan), plan.selection.dataset.name
+        if (other := taken.get(name.lower())) is not None:
+            raise Rejected(
+                f"the file {name} of {dataset} would have the name of one of {other}: give the dataset another name, "
+                f"as in '{plan.selection.dataset.declared_name} as first', or another format"
+            )
+        taken[name.lower()] = dataset
 
 
 def members_of(engine: Engine, request: ExportRequest) -> tuple[Member, ...]:
     """The datasets that the request names, or those of the package that it names. Raises Rejected."""
-    if request.dataset in engine.packages:
-        return engine.packages[request.dataset].members
-    members = []
-    for text in request.dataset.split(","):
-        name, _, formats = text.strip().partition(":")
-        found = _NAMED.fullmatch(name.strip())
-        assert found is not None
-        alias = found["alias"]
-        if alias is not None:
-            _check_alias(engine, alias)
-        members.append(Member(found["dataset"], tuple(part for part in formats.split("+") if part), alias or ""))
+    name = request.dataset.strip()
+    if name in engine.packages:
+        return engine.packages[name].members
+    members = members_in(request.dataset)
+    for member in members:
+        if member.dataset in engine.packages:
+            inside = ",".join(item.dataset for item in engine.packages[member.dataset].members)
+            raise Rejected(
+                f"{member.dataset} is a ready-made package, which stands alone: ask for it by its name and nothing "
+                f"else, or for its datasets: {inside}"
+            )
+        if member.alias:
+            _check_alias(engine, member)
     names = [member.name for member in members]
     if len(set(names)) < len(names):
+        twice = next(member for member in members if names.count(member.name) > 1)
         raise Rejected(
-            f"{request.dataset!r} names a dataset twice; for two formats write {names[0]}:csv+xlsx; for two filters "
-            f"give each a name: '{names[0]} as first,{names[0]} as second', and write first.FILTER=…, second.FILTER=…"
+            f"{request.dataset!r} names {twice.name} twice; for two formats write {twice.dataset}:csv+xlsx; for two "
+            f"filters give each a name of its own: '{twice.dataset} as first,{twice.dataset} as second', and write "
+            "first.FILTER=…, second.FILTER=…"
         )
     if len(members) == 1 and members[0].alias:
         raise Rejected(f"{request.dataset!r}: only a dataset of several in one file takes a name of its own")
     if engine.packages and len(members) == 1 and names[0] not in engine.datasets:
         known = ", ".join((*sorted(engine.datasets), *sorted(engine.packages)))
         raise Rejected(f"there is no dataset {names[0]!r}; there are: {known}")
-    return tuple(members)
+    return members
 
 
-def _check_alias(engine: Engine, alias: str) -> None:
+def _check_alias(engine: Engine, member: Member) -> None:
+    alias = member.alias
     if not _ALIAS.fullmatch(alias) or alias in engine.datasets or alias in engine.packages:
         raise Rejected(
             f"as {alias[:60]!r}: a name in a package begins with a lower-case letter and has at most 30 of these, "
             "digits and underscores; it is no dataset's"
+        )
+    if alias in {name.partition(".")[0].lower() for name in _OWN_FILES}:
+        raise Rejected(f"as {alias!r}: a package has a file of that name itself; take another name")
+    if member.dataset in engine.datasets and engine.datasets[member.dataset].column(alias):
+        raise Rejected(
+            f"as {alias!r}: {member.dataset} has a column of that name, so that {alias}.… could be either; take "
+            "another name"
         )
 
 
@@ -112,7 +145,9 @@ def _called(engine: Engine, member: Member) -> Dataset:
     dataset = engine.dataset(member.dataset)
     if not member.alias:
         return dataset
-    return replace(dataset, name=member.alias, title=f"{dataset.title} ({member.alias.replace('_', ' ')})")
+    # The own name first: a workbook's sheets are called after the title, and have room for 31 characters.
+    title = f"{member.alias.replace('_', ' ')} ({dataset.title})"
+    return replace(dataset, name=member.alias, of=dataset.name, title=title)
 
 
 def _formats(engine: Engine, member: Member, usual: str) -> tuple[str, ...]:
@@ -209,8 +244,17 @@ def _refuse_what_needs_one(request: ExportRequest, datasets: Sequence[Dataset]) 
     for column in request.columns:
         if column.partition(".")[0] not in names:
             raise Rejected(
-                f"--columns {column}: with several datasets write the dataset, too, as in {names[0]}.{column}"
+                f"--columns {column}: with several datasets write the dataset before it, as in "
+                f"{_with_dataset(column, names)}"
             )
+
+
+def _with_dataset(column: str, names: Sequence[str]) -> str:
+    """How to write a column of one of several datasets: the dataset stands before the whole, not within a function."""
+    found = re.search(rf"\b({'|'.join(map(re.escape, names))})\.", column)
+    name = found[1] if found else names[0]
+    bare = re.sub(rf"\b{re.escape(name)}\.", "", column)
+    return f"{name}.{bare}"
 
 
 def _check_password(engine: Engine, name: str) -> None:

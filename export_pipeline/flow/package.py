@@ -14,7 +14,7 @@ from export_pipeline.flow.compress import compression_of
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import Opened
 from export_pipeline.flow.plan import Order, Plan
-from export_pipeline.flow.publish import MANIFEST, document_of, manifest, member_name
+from export_pipeline.flow.publish import MANIFEST, README, document_of, manifest, member_name
 from export_pipeline.flow.write import CountingWriter, check_all_written, context_of, frame_of, proof_of, write_rows
 from export_pipeline.model.archive import Archive
 from export_pipeline.model.destination import Destination
@@ -24,7 +24,6 @@ from export_pipeline.model.job import ExportFile, ExportJob, Outcome
 if TYPE_CHECKING:
     import polars as pl
 
-README = "README.txt"
 _WIDTH = 100
 
 
@@ -139,7 +138,7 @@ def readme(job: ExportJob, order: Order, outcome: Outcome) -> str:
     """What each file and column of a package is, for a person who has never heard of it."""
     lines = [
         f"Export {job.id}, as of {outcome.snapshot_at:%Y-%m-%d %H:%M:%S} UTC.",
-        "All files show the same moment: what one refers to is in the others.",
+        *_references(order),
         f"{MANIFEST} says the same to programs, with checksums.",
         "",
     ]
@@ -160,6 +159,29 @@ def readme(job: ExportJob, order: Order, outcome: Outcome) -> str:
         width = max(len(column.name) for column in plan.columns)
         lines += ["", *(f"  {item.name:<{width}}  {item.type}: {item.description}" for item in plan.columns), ""]
     return "\r\n".join(lines)
+
+
+def _references(order: Order) -> list[str]:
+    """What holds for references between the files, as sentences; `flow.order.closed` closes those to datasets that have
+    no name of their own."""
+    datasets = {plan.selection.dataset.name: plan.selection.dataset for plan in order.plans}
+    cuts = {dataset.of for dataset in datasets.values() if dataset.of}
+    is_closed, told = False, []
+    for plan in order.plans:
+        for name in plan.selection.dataset.references:
+            if name in datasets:
+                is_closed = True
+            elif name in cuts:
+                files = [member_name(order, other) for other in order.plans if other.selection.dataset.of == name]
+                filtered = "hold what they were" if len(files) > 1 else "holds what it was"
+                told.append(
+                    f"Not all that {member_name(order, plan)} refers to in {name} need be here: it is only in "
+                    f"{', '.join(files)}, which {filtered} filtered by."
+                )
+    moment = "All files show the same moment"
+    if not is_closed:
+        return [f"{moment}.", *told]
+    return [f"{moment}: what one refers to in another is there{', but for this:' if told else '.'}", *told]
 
 
 @contextmanager

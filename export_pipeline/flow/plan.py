@@ -58,7 +58,8 @@ _HINTS = {
 @dataclass(frozen=True)
 class Plan:
     """A request that has been checked in itself. `row_limit` is the most rows that the file may have; `truncated` says
-    why it does not have all that were asked for, and is empty where it does."""
+    why it does not have all that were asked for, and is empty where it does. `in_package`: other datasets are in the
+    same file, so that neither limit nor truncate goes with it."""
 
     request: ExportRequest
     selection: Selection
@@ -67,6 +68,7 @@ class Plan:
     row_limit: int | None
     extent: Verify = Verify.OFF
     truncated: str = ""
+    in_package: bool = False
 
     @property
     def extension(self) -> str:
@@ -257,10 +259,21 @@ def _within_limit(connection: Connection, plan: Plan) -> Plan:
     if plan.request.truncate:
         reason = f"cut off after {most:,} of {told} rows, the most that EXPORT_MAX_RECORDS allows"
         return replace(plan, selection=replace(selection, limit=most), truncated=reason)
-    raise Rejected(
-        f"{told} rows, and a file that people open ({plan.format.name}) may have {most:,} (EXPORT_MAX_RECORDS): narrow "
-        "it with filters (date_from, date_to …), conditions or limit; or have it cut off there (--truncate); or take a "
-        "format for machines (--format parquet, or --format csv --option profile=raw); or have that limit raised"
+    raise too_many(plan, f"{selection.dataset.told_name}: {told} rows" if plan.in_package else f"{told} rows")
+
+
+def too_many(plan: Plan, told: str) -> Rejected:
+    """What is said where there are too many rows for people; `told` is how many."""
+    if plan.in_package:
+        return Rejected(
+            f"{told}, and a file that people open ({plan.format.name}) may have {plan.row_limit:,} of a dataset "
+            "(EXPORT_MAX_RECORDS): narrow it with filters (date_from, date_to …) or conditions; or take files for "
+            "machines (--format zip with --option files=parquet or --option profile=raw); or have that limit raised"
+        )
+    return Rejected(
+        f"{told}, and a file that people open ({plan.format.name}) may have {plan.row_limit:,} (EXPORT_MAX_RECORDS): "
+        "narrow it with filters (date_from, date_to …), conditions or limit; or have it cut off there (--truncate); or "
+        "take a format for machines (--format parquet, or --format csv --option profile=raw); or have that limit raised"
     )
 
 

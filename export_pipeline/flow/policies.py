@@ -59,7 +59,7 @@ def mask_selection(
         elif choice.policy is Policy.DROP:
             if selection.named and not choice.asked:
                 raise Forbidden(
-                    f"the role {role} may not see these columns of {dataset.name}: {column.name} "
+                    f"the role {role} may not see these columns of {dataset.told_name}: {column.name} "
                     f"({column.sensitivity}); leave them out"
                 )
             left_out[column] = choice.reason
@@ -68,7 +68,7 @@ def mask_selection(
             masks.append(mask)
             kept.append(mask.delivered)
     if not kept:
-        raise Forbidden(f"the role {role} may not see any column of {dataset.name}")
+        raise Forbidden(f"the role {role} may not see any column of {dataset.told_name}")
     return replace(
         selection,
         columns=tuple(kept),
@@ -108,7 +108,7 @@ def check_wording(request: ExportRequest) -> None:
 def refuse_filters(role: Role, scope: Scope, selection: Selection, request: ExportRequest) -> None:
     """Raises Forbidden, Rejected where rows are to be chosen or ordered by what the file may not show: that would tell
     it."""
-    name = selection.dataset.name
+    name = selection.dataset.told_name
     for item in selection.dataset.filters:
         if item.name in selection.values:
             refuse_look(role, scope, request, f"{name} may not be filtered by {item.name}", item.sensitivity)
@@ -164,8 +164,8 @@ def require_reason(settings: Settings, selections: list[Selection], request: Exp
         plain = [column.name for column in plain_columns(selection) if column.sensitivity in _CONTACT]
         if plain:
             raise Rejected(
-                f"{selection.dataset.name} with {', '.join(plain)} is personal data: say why it is needed (--reason, a "
-                "sentence or a ticket), or leave it out with --no-contact-info"
+                f"{selection.dataset.told_name} with {', '.join(plain)} is personal data: say why it is needed "
+                "(--reason, a sentence or a ticket), or leave it out with --no-contact-info"
             )
 
 

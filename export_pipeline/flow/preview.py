@@ -71,7 +71,7 @@ def preview_export(engine: Engine, request: ExportRequest, *, rows: int = ROWS) 
         for plan in opened.plans:
             with opened.read(plan) as found:
                 parts.append(_part(engine, order, plan, found.schema, list(found.batches), opened.snapshot_at))
-    detail = asked(request) | {"rows": [len(part.rows) for part in parts]}
+    detail = asked(request, admitted.names) | {"rows": [len(part.rows) for part in parts]}
     engine.audit.preview(actor=admitted.principal.email, dataset=request.dataset, reason=admitted.reason, detail=detail)
     return tuple(parts)
 

@@ -18,6 +18,8 @@ from export_pipeline.model.destination import Destination
 from export_pipeline.model.job import ExportFile, ExportJob, Outcome
 
 MANIFEST = "manifest.json"
+#: What a package says to people about its files.
+README = "README.txt"
 _PARTS_NAMED = ("dagster", "polars", "adbc-driver-postgresql")
 
 
@@ -43,7 +45,8 @@ def member_name(order: Order, plan: Plan) -> str:
 
 def manifest(job: ExportJob, order: Order, outcome: Outcome) -> dict[str, Any]:
     """What the files are, for whoever receives them. Values of filters are the selection's; nobody is named. Of a
-    package, each dataset's part tells the names of its files."""
+    package, each dataset's part tells the names of its files, and which dataset it is `of` where it has a name of its
+    own."""
     document: dict[str, Any] = {
         "export_id": job.id,
         "attempt": job.attempt,
@@ -82,6 +85,7 @@ def part_of(plan: Plan) -> dict[str, Any]:
     masks = {mask.column.name: dict(mask.described) for mask in selection.masks}
     return {
         "dataset": selection.dataset.name,
+        **({"of": selection.dataset.of} if selection.dataset.of else {}),
         "title": selection.dataset.title,
         "format": plan.format.name,
         "options": plan.options.model_dump(mode="json"),

@@ -32,6 +32,7 @@ def file_request(
         reason=admitted.reason,
         claim_as=claim_as,
         prefix_of=partial(attempt_prefix, engine.settings.s3_prefix),
+        names=admitted.names,
     )
 
 
@@ -43,6 +44,11 @@ class Admitted:
     principal: Principal
     order: Order
     grants: list[Grant]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the order's datasets are called in the request."""
+        return frozenset(plan.selection.dataset.name for plan in self.order.plans)
 
     @property
     def reason(self) -> str:

@@ -87,8 +87,8 @@ def make_template(parts: Sequence[Part], timezone: str, locale: Locale | None) -
             add_summary(book, names.unique("Summary"), reported, timezone, locale)
         for context, figures in reported:
             if shown := drawn(figures):
-                title = "Charts" if len(reported) == 1 else f"{context.title} charts"
-                add_charts(book, names.unique(title), shown)
+                name = names.unique("Charts") if len(reported) == 1 else names.unique(context.title, " charts")
+                add_charts(book, name, shown)
     return data.getvalue(), sheets
 
 
@@ -98,14 +98,14 @@ class SheetNames:
     def __init__(self) -> None:
         self._taken = {"history"}  # Excel keeps that name for itself
 
-    def unique(self, title: str) -> str:
-        """The title, or what of it can be a name that is not taken yet."""
+    def unique(self, title: str, ending: str = "") -> str:
+        """The title and the ending, or what of the title can be before that in a name that is not taken yet."""
         base = re.sub(r"[\[\]:*?/\\\x00-\x1f\ufffe\uffff]+", " ", title).strip(" '") or "Sheet"
         base = "Sheet" if base.lower() == "history" else base
-        number, suffix = 1, ""
+        number, suffix = 1, ending
         while (name := cut(base, _SHEET_NAME_UNITS - len(suffix)).rstrip(" '") + suffix).lower() in self._taken:
             number += 1
-            suffix = f" {number}"
+            suffix = f"{ending} {number}"
         self._taken.add(name.lower())
         return name
 

@@ -2,7 +2,7 @@
 attempt that it starts from, so that a worker that was given up can change nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, LiteralString
@@ -43,9 +43,11 @@ class Jobs(JobLookup):
         reason: str,
         claim_as: str | None = None,
         prefix_of: Callable[[ExportJob], str] | None = None,
+        names: Collection[str] = (),
     ) -> ExportJob:
-        """Files a request. With `claim_as` (a Dagster run's id, or empty for none) and `prefix_of` the row is claimed
-        in the same transaction, so that no sensor ever sees it waiting."""
+        """Files a request, whose datasets have these names in it (see `asked`). With `claim_as` (a Dagster run's id, or
+        empty for none) and `prefix_of` the row is claimed in the same transaction, so that no sensor ever sees it
+        waiting."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 """
@@ -84,7 +86,7 @@ class Jobs(JobLookup):
             ).fetchone()
             assert row is not None
             job = job_of(row)
-            record(connection, event_of(job, Action.REQUEST, requester.email, reason, **asked(request)))
+            record(connection, event_of(job, Action.REQUEST, requester.email, reason, **asked(request, names)))
             if claim_as is None or prefix_of is None:
                 return job
             return self._claim(connection, job.id, job.attempt, claim_as or None, prefix_of(job))

@@ -1,11 +1,13 @@
 """Between a row of `exports.export_jobs` and an `ExportJob`."""
 
+from collections.abc import Collection
 from typing import Any
 
 from psycopg.rows import DictRow
 
 from export_pipeline.model.condition import comparisons_of, parse_condition
 from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest, Phase, Status
+from export_pipeline.model.package import members_in
 from export_pipeline.model.verification import Verification, Verify
 
 #: Columns that a job takes as they are.
@@ -64,9 +66,11 @@ def job_of(row: DictRow) -> ExportJob:
     )
 
 
-def asked(request: ExportRequest) -> dict[str, Any]:
+def asked(request: ExportRequest, names: Collection[str] = ()) -> dict[str, Any]:
     """What was asked for, for the audit log: the names of filters and of columns in conditions, not their values; and
-    why."""
+    why. `names` are what its datasets are called in it; none: as it names them itself, which a ready-made package does
+    not."""
+    names = names or {member.name for member in members_in(request.dataset)}
     extra = {
         "purpose": request.reason.strip(),
         "recipient": request.recipient.strip(),
@@ -76,7 +80,7 @@ def asked(request: ExportRequest) -> dict[str, Any]:
     }
     return {
         "filters": sorted(request.filters),
-        "conditions": sorted({name for text in request.conditions for name in _columns_of(text, request.dataset)}),
+        "conditions": sorted({name for text in request.conditions for name in _columns_of(text, names)}),
         "sort": list(request.sort),
         "truncate": request.truncate,
         "columns": list(request.columns),
@@ -86,9 +90,8 @@ def asked(request: ExportRequest) -> dict[str, Any]:
     }
 
 
-def _columns_of(condition: str, dataset: str) -> set[str]:
+def _columns_of(condition: str, names: Collection[str]) -> set[str]:
     """The columns that a condition looks at, after their dataset's name where it has that. What lies in JSON is not
     named: keys may be personal."""
-    datasets = {part.strip().partition(":")[0] for part in dataset.split(",")}
     paths = [item.path for item in comparisons_of(parse_condition(condition))]
-    return {".".join(path[:2] if path[0] in datasets else path[:1]) for path in paths}
+    return {".".join(path[:2] if path[0] in names else path[:1]) for path in paths}

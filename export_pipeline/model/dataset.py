@@ -212,7 +212,8 @@ class Dataset:
     `derive` adds what SQL has no function for. It gets all columns, batch by batch as they were read, and fills in
     those whose `sql` is a placeholder that begins with NULL, such as `NULL::float8`; it neither adds nor drops nor
     moves rows. `spread` names a JSON column whose properties can be columns of their own. With a `cursor` only what is
-    new or changed can be asked for.
+    new or changed can be asked for. `of` is never declared: it is the dataset's own name where a package calls it by
+    another one.
     """
 
     name: str
@@ -236,6 +237,7 @@ class Dataset:
     cursor: Cursor | None = None
     subjects: Mapping[str, Subject] = field(default_factory=dict)
     status: str = ""
+    of: str = ""
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -261,6 +263,16 @@ class Dataset:
                 f"{self.name} gives a role its own rows only: declare owner=Owner(…) with a column that tells whose a "
                 "row is, or with a required filter"
             )
+
+    @property
+    def declared_name(self) -> str:
+        """Its own name, whatever a package calls it."""
+        return self.of or self.name
+
+    @property
+    def told_name(self) -> str:
+        """Its own name, and what a package calls it where that is another one."""
+        return f"{self.of} (as {self.name})" if self.of else self.name
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""

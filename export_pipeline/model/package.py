@@ -1,6 +1,10 @@
-"""Several datasets in one file: which, under which names, in which formats."""
+"""Several datasets in one file: which, under which names, in which formats; and how a request spells them."""
 
+import re
 from dataclasses import dataclass
+
+#: What stands before a dataset's formats: its name, perhaps another one for the package.
+_NAMED = re.compile(r"(?P<dataset>.*?)(?:\s+as\s+(?P<alias>.*))?", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -26,3 +30,17 @@ class Package:
     title: str
     description: str
     members: tuple[Member, ...]
+
+
+def members_in(text: str) -> tuple[Member, ...]:
+    """What a request names as its dataset, as in `contacts,calls as done:csv+json`. Nothing is checked: there may be no
+    such dataset, and a ready-made package is a member like any other name."""
+    members = []
+    for part in text.split(","):
+        name, _, formats = part.strip().partition(":")
+        found = _NAMED.fullmatch(name.strip())
+        assert found is not None
+        members.append(
+            Member(found["dataset"], tuple(item for item in formats.split("+") if item), found["alias"] or "")
+        )
+    return tuple(members)

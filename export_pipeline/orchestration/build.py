@@ -51,7 +51,7 @@ def build_definitions(services: ServicesResource | None = None) -> dg.Definition
         jobs=[export_job, extract_job, events_job, retention_job],
         schedules=schedules,
         sensors=[
-            build_requests_sensor(),
+            build_requests_sensor(export_job),
             campaign_completed_sensor,
             sweep_sensor,
             direct_exports_sensor,

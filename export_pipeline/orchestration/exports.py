@@ -12,6 +12,7 @@ from export_pipeline.flow.request import file_request
 from export_pipeline.flow.templates import run_template
 from export_pipeline.model.errors import NotFound, Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.package import members_in
 from export_pipeline.model.template import HELD
 from export_pipeline.model.verification import Verify
 from export_pipeline.orchestration.reporting import (
@@ -110,10 +111,10 @@ def changes_of(config: ExportConfig) -> dict[str, Any]:
 
 
 def config_of(job: ExportJob) -> dict[str, Any]:
-    """The run config that runs a filed request."""
+    """The run config that runs a filed request. The row says everything: what it says of the datasets here is for
+    whoever looks at the run, in names that the form allows."""
     request = job.request
-    # For whoever looks at the run; a package's formats are in the row.
-    first, *others = [name.partition(":")[0] for name in request.dataset.split(",")]
+    first, *others = [member.dataset for member in members_in(request.dataset)]
     return ExportConfig(
         dataset=first, also=others, format=request.format, destination=request.destination, export_id=job.id
     ).model_dump()

@@ -5,12 +5,13 @@ It claims nothing: the run does, when it begins. So a reply that gets lost loses
 
 import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from export_pipeline.flow.engine import Engine
-from export_pipeline.model.errors import ExportError
+from export_pipeline.model.errors import ErrorKind, ExportError, Superseded
 from export_pipeline.model.job import ExportJob
 from export_pipeline.orchestration.exports import JOB_NAME, config_of, tags_of
 from export_pipeline.orchestration.resource import ServicesResource
@@ -28,8 +29,8 @@ def run_key(job: ExportJob) -> str:
     return f"export:{job.id}:{job.attempt}"
 
 
-def build_requests_sensor(wait_seconds: float = WAIT_SECONDS) -> dg.SensorDefinition:
-    """The sensor; `wait_seconds` is how long a tick waits for requests."""
+def build_requests_sensor(export_job: dg.JobDefinition, wait_seconds: float = WAIT_SECONDS) -> dg.SensorDefinition:
+    """The sensor of that job; `wait_seconds` is how long a tick waits for requests."""
 
     @dg.sensor(
         name="export_requests_sensor",
@@ -47,22 +48,36 @@ def build_requests_sensor(wait_seconds: float = WAIT_SECONDS) -> dg.SensorDefini
         try:
             with services.open() as engine:
                 due = wait_for_new(engine, set(recent), wait_seconds)
+                keys = {run_key(job): job for job in due}
+                fresh = [job for key, job in keys.items() if key not in recent]
+                runs = [run for job in fresh for run in run_requests(engine, export_job, job)]
         except ExportError as error:
             return dg.SkipReason(f"not looked: {error}")
-        keys = {run_key(job): job for job in due}
         cursor = json.dumps({key: recent.get(key, now) for key in keys})
-        fresh = [job for key, job in keys.items() if key not in recent]
-        if not fresh:
+        if not runs:
             waiting = f"{len(due)} requests wait for their runs to begin" if due else "no request is due"
-            return dg.SensorResult(skip_reason=waiting, cursor=cursor)
-        return dg.SensorResult(
-            run_requests=[
-                dg.RunRequest(run_key=run_key(job), run_config=config_of(job), tags=tags_of(job)) for job in fresh
-            ],
-            cursor=cursor,
-        )
+            refused = f"{len(fresh)} requests were failed, as Dagster accepts no run for them"
+            return dg.SensorResult(skip_reason=refused if fresh else waiting, cursor=cursor)
+        return dg.SensorResult(run_requests=runs, cursor=cursor)
 
     return export_requests_sensor
+
+
+def run_requests(engine: Engine, export_job: dg.JobDefinition, job: ExportJob) -> list[dg.RunRequest]:
+    """The run to start for a row. None for one that the job does not accept, which is failed: one such run would end
+    the tick, and with it all others, for ever."""
+    config = config_of(job)
+    try:
+        dg.validate_run_config(export_job, config)
+    except dg.DagsterInvalidConfigError as error:
+        why = "; ".join(item.message for item in error.errors)
+        message = (
+            f"Dagster accepts no run for it ({why}); if its definitions are out of date, reload them, then `retry`"
+        )
+        with suppress(Superseded):
+            engine.jobs.fail(job.id, job.attempt, kind=ErrorKind.BROKEN, message=message, actor="dagster")
+        return []
+    return [dg.RunRequest(run_key=run_key(job), run_config=config, tags=tags_of(job))]
 
 
 def wait_for_new(engine: Engine, known: set[str], seconds: float) -> list[ExportJob]:

@@ -177,3 +177,7 @@ def test_audit_when_there_are_conditions_then_tells_columns_and_no_values() -> N
     assert entry["conditions"] == ["contacts.email", "contacts.outcome", "detail"]
     assert entry["sort"] == ["calls.status desc"]
     assert "jane" not in str(entry)
+    cuts = ExportRequest(
+        "calls as done , calls AS lost:csv", "x", conditions=("lost.duration_seconds gt 5", "status eq x")
+    )
+    assert asked(cuts)["conditions"] == ["lost.duration_seconds", "status"]

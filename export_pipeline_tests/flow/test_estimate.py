@@ -56,6 +56,9 @@ def test_estimate_when_there_were_exports_then_sizes_and_times_are_theirs(engine
     assert by_name["csv"].bytes_basis is Basis.RECENT and by_name["json"].bytes_basis is Basis.GUESSED
     compressed = estimate_export(engine, asked(SHOWN_CAMPAIGN, options={"compression": "gzip"}))
     assert compressed.parts[0].formats[0].bytes_basis is Basis.GUESSED, "another compression says nothing"
+    cuts = asked(SHOWN_CAMPAIGN, dataset="campaign_results as a,campaign_results as b", format="zip")
+    in_cuts = estimate_export(engine, replace(cuts, options={"files": "parquet"}))
+    assert [part.formats[0].bytes_basis for part in in_cuts.parts] == [Basis.RECENT] * 2, "it is the same dataset"
     fewer = estimate_export(engine, asked(SHOWN_CAMPAIGN, format="parquet", columns=("name",)))
     assert fewer.parts[0].formats[0].bytes_basis is Basis.GUESSED, "nor do other columns"
 

@@ -25,8 +25,7 @@ from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy
 from export_pipeline.model.errors import Forbidden, Rejected, Unproven
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
-from export_pipeline.model.verification import Verification, Verify
-from export_pipeline_tests.datasets.reading import MANAGER
+from export_pipeline.model.verification import Verification
 from export_pipeline_tests.flow.test_export import contents
 
 THREE = "contacts,calls,campaign_results"
@@ -160,7 +159,8 @@ def test_package_when_the_source_changes_meanwhile_then_all_files_show_one_momen
 
 
 def test_package_when_ready_made_then_has_its_formats(engine: Engine, asked: ExportRequest) -> None:
-    job = done(engine, asked, dataset="comprehensive", filters={})
+    job = done(engine, asked, dataset="comprehensive", filters={}, conditions=("leads.title is_not_null",))
+    assert engine.audit.of(job.id)[0].event.detail["conditions"] == ["leads.title"]
     archive = opened(engine, job)
     assert archive.namelist()[:3] == ["leads.csv", "leads.xlsx", "lead_analytics.json"]
     assert {member.rows for member in job.files[0].members[:2]} == {len(rows_of(archive, "leads.csv"))}
@@ -207,86 +207,21 @@ def test_workbook_when_several_datasets_are_asked_for_then_a_sheet_each(engine: 
     assert job.verification is Verification.SAMPLED
 
 
-TWO_CUTS: dict[str, Any] = {
-    "dataset": "calls as done,calls as the_rest",
-    "filters": {"campaign_id": LAST_CAMPAIGN, "done.status": "completed"},
-    "conditions": ("the_rest.status ne completed",),
-    "columns": ("done.id", "done.status", "the_rest.id", "the_rest.status"),
-}
-
-
-@pytest.mark.parametrize(("verify", "proven"), [(None, "sampled"), (Verify.FULL, "passed")])
-def test_workbook_when_it_holds_one_dataset_twice_then_each_cut_has_its_sheet_and_is_proven(
-    engine: Engine, asked: ExportRequest, tmp_path: Path, verify: Verify | None, proven: str
-) -> None:
-    job = done(engine, asked, format="xlsx", verify=verify, **TWO_CUTS)
-    book = openpyxl.load_workbook(io.BytesIO(contents(engine, job)), read_only=True)
-    assert book.sheetnames[:2] == ["Calls (done)", "Calls (the rest)"]
-    first, second = (list(book[name].iter_rows(values_only=True)) for name in book.sheetnames[:2])
-    assert first[0] == second[0] == ("id", "status")
-    assert {row[1] for row in first[1:]} == {"completed"} and "completed" not in {row[1] for row in second[1:]}
-    assert [(member.key, member.rows) for member in job.files[0].members] == [
-        ("done", len(first) - 1),
-        ("the_rest", len(second) - 1),
-    ]
-    assert job.verification == proven
-    alone = done(engine, asked, dataset="calls", format="csv", filters={"campaign_id": LAST_CAMPAIGN})
-    assert job.rows == alone.rows
-    path = tmp_path / job.files[0].key.rpartition("/")[2]
-    path.write_bytes(contents(engine, job))
-    folder = job.files[0].key.rpartition("/")[0]
-    manifest = tmp_path / "manifest.json"
-    manifest.write_bytes(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
-    assert verify_copy(path, manifest, engine.formats, password=lambda name: None) == (job.rows, job.verification)
-    swapped(path)
-    with pytest.raises(Unproven):
-        verify_copy(path, manifest, engine.formats, password=lambda name: None)
-
-
-def swapped(path: Path) -> None:
-    """Swaps the rows of the first two sheets, and has the manifest say that this is the file."""
-    with zipfile.ZipFile(path) as book:
-        parts = {name: book.read(name) for name in book.namelist()}
-    first, second = "xl/worksheets/sheet1.xml", "xl/worksheets/sheet2.xml"
-    parts[first], parts[second] = parts[second], parts[first]
-    with zipfile.ZipFile(path, "w") as book:
-        for name, data in parts.items():
-            book.writestr(name, data)
-    manifest = json.loads(path.with_name("manifest.json").read_bytes())
-    manifest["files"][0]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.with_name("manifest.json").write_text(json.dumps(manifest))
-
-
-def test_package_when_it_holds_one_dataset_twice_then_each_cut_is_a_file(engine: Engine, asked: ExportRequest) -> None:
-    job = done(engine, asked, **TWO_CUTS)
-    archive = opened(engine, job)
-    assert {row["status"] for row in rows_of(archive, "done.csv")} == {"completed"}
-    assert "completed" not in {row["status"] for row in rows_of(archive, "the_rest.csv")}
-    assert "done.csv: Calls (done)" in archive.read("README.txt").decode()
-    assert job.verification is Verification.PASSED
-    assert issue_link(engine, asked.requested_by, job.id).url
-
-
-def test_package_when_a_dataset_has_another_name_then_its_access_and_owner_stay_the_same(
-    engine: Engine, asked: ExportRequest
-) -> None:
-    with pytest.raises(Forbidden, match="may not export audit_log"):
-        done(engine, asked, requested_by=MANAGER, dataset="audit_log as mine,calls", filters={})
-    with pytest.raises(Forbidden, match="is not yours"):
-        done(engine, asked, requested_by=MANAGER, dataset="campaigns as a,campaigns as b")
-    twice = {"dataset": "campaigns as a,campaigns as b", "filters": {}, "options": {"profile": "raw"}}
-    everybody, own = done(engine, asked, **twice), done(engine, asked, requested_by=MANAGER, **twice)
-    assert 0 < (own.rows or 0) < (everybody.rows or 0)
-    assert rows_of(opened(engine, own), "a.csv") == rows_of(opened(engine, own), "b.csv")
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"dataset": "contacts,nothing"}, "no dataset 'nothing'"),
         ({"dataset": "nothing"}, "no dataset 'nothing'; there are: .*comprehensive"),
-        ({"dataset": "contacts,contacts"}, "names a dataset twice; .*'contacts as first,contacts as second'"),
-        ({"dataset": "contacts as a,calls as a"}, "names a dataset twice"),
+        ({"dataset": "contacts,contacts"}, "names contacts twice; .*'contacts as first,contacts as second'"),
+        ({"dataset": "contacts as a,calls as a"}, "names a twice; .* 'contacts as first,contacts as second'"),
+        ({"dataset": "contacts as a,calls,calls"}, "names calls twice; .* calls:csv.xlsx; .*'calls as first"),
+        ({"dataset": "contacts as manifest,calls"}, "as 'manifest': a package has a file of that name itself"),
+        ({"dataset": "contacts as readme,calls"}, "as 'readme': a package has a file of that name itself"),
+        ({"dataset": "calls as status,contacts"}, "as 'status': calls has a column of that name"),
+        ({"dataset": "comprehensive,calls"}, "comprehensive is a ready-made package, which stands alone.*leads,lead_a"),
+        ({"dataset": "comprehensive:csv"}, "comprehensive is a ready-made package, which stands alone"),
+        ({"format": "xlsx", "options": {"max_file_rows": "10"}}, "several datasets are one file: max_file_rows"),
+        ({"format": "xlsx", "options": {"max_file_bytes": "90000"}}, "several datasets are one file: max_file_rows"),
         ({"dataset": "contacts as calls,contacts"}, "as 'calls': a name in a package begins with"),
         ({"dataset": "contacts as leads.status,contacts"}, "as 'leads.status': a name in a package begins with"),
         ({"dataset": "contacts as ,contacts"}, "no dataset 'contacts as'"),
@@ -305,6 +240,7 @@ def test_package_when_a_dataset_has_another_name_then_its_access_and_owner_stay_
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "color": "red"}}, "has a filter 'color'"),
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "calls.color": "red"}}, "calls has no filter 'color'"),
         ({"columns": ("id",)}, "with several datasets .* as in contacts.id"),
+        ({"columns": ("upper(calls.status) as s",)}, r"with several datasets .* as in calls.upper\(status\) as s$"),
         ({"columns": ("contacts.color",)}, "contacts has no column 'color'"),
     ],
     ids=lambda value: str(value)[:60],
@@ -316,6 +252,23 @@ def test_package_when_it_cannot_be_then_refused_before_anything_is_read(
     with pytest.raises(Rejected, match=said):
         file_request(engine, request)
     assert engine.jobs.newest() == []
+
+
+@pytest.mark.parametrize(
+    ("other", "formats", "said"),
+    [
+        ("Manifest", "json", "the file Manifest.json of Manifest would have the name of one of the package"),
+        ("CALLS", "csv", "the file calls.csv of calls would have the name of one of CALLS.*'calls as first'"),
+    ],
+)
+def test_package_when_two_files_would_have_one_name_in_any_case_then_refused(
+    engine: Engine, asked: ExportRequest, other: str, formats: str, said: str
+) -> None:
+    own = {**engine.datasets, other: replace(engine.datasets["contacts"], name=other)}
+    request = replace(asked, dataset=f"{other}:{formats},calls", format="zip")
+    with pytest.raises(Rejected, match=said):
+        make_order(replace(engine, datasets=own), request)
+    assert len(make_order(replace(engine, datasets=own), replace(request, dataset=f"{other}:parquet,calls")).plans) == 2
 
 
 def test_package_when_filters_and_columns_name_a_dataset_then_they_are_for_it_alone(

@@ -1,6 +1,7 @@
 """`export_job` in this process: both doors, refusals, and the end of a run that is cancelled while it works."""
 
 import time
+from dataclasses import replace
 from threading import Thread
 
 import dagster as dg
@@ -158,6 +159,17 @@ def test_export_job_when_the_config_is_wrong_then_it_fails_before_any_query_and_
     assert not result.success
     assert told in why(result)
     assert engine.jobs.newest() == []
+
+
+def test_export_job_when_a_filed_row_holds_two_cuts_then_both_are_delivered(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, engine: Engine, world: World
+) -> None:
+    request = ExportRequest("contacts as all_of,contacts as none_of", world.owner, {"none_of.outcome": "busy"})
+    request = replace(request, filters={**request.filters, "campaign_id": world.campaign}, format="xlsx")
+    filed = file_request(engine, request)
+    assert launch(definitions, instance, config_of(filed), tags_of(filed)).success
+    [job] = list_exports(engine, world.owner)
+    assert [(member.key, member.rows) for member in job.files[0].members] == [("all_of", 25), ("none_of", 0)]
 
 
 def test_export_job_when_the_config_has_no_such_format_then_dagster_refuses_it(

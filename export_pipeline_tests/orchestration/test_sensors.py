@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
@@ -14,8 +15,9 @@ from export_pipeline.flow.history import list_exports
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.orchestration.build import build_definitions
 from export_pipeline.orchestration.campaigns import campaign_completed_sensor
-from export_pipeline.orchestration.exports import tags_of
+from export_pipeline.orchestration.exports import config_of, tags_of
 from export_pipeline.orchestration.requests import build_requests_sensor, run_key
 from export_pipeline.orchestration.resource import ServicesResource
 from export_pipeline.orchestration.upkeep import (
@@ -58,7 +60,8 @@ def tick(
 def requests_tick(
     services: ServicesResource, instance: dg.DagsterInstance, cursor: str | None = None, wait_seconds: float = 0.3
 ) -> tuple[list[dg.RunRequest], str, str | None]:
-    return tick(build_requests_sensor(wait_seconds), services, instance, cursor)
+    export_job = build_definitions(services).resolve_job_def("export_job")
+    return tick(build_requests_sensor(export_job, wait_seconds), services, instance, cursor)
 
 
 def test_requests_sensor_when_a_request_is_due_then_asks_for_its_run(
@@ -72,6 +75,51 @@ def test_requests_sensor_when_a_request_is_due_then_asks_for_its_run(
     wanted = {"export/id": job.id, "export/owner": job.requester_id, "export/attempt": "1"}
     assert run.tags == wanted | {"dagster/sensor_name": "export_requests_sensor"}
     assert current(engine, job).status is Status.PENDING, "the run claims the row, not the sensor"
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        "contacts as done,contacts as lost",
+        " contacts AS done:csv+xlsx , calls",
+        "contacts:parquet,calls as rest",
+        "calls as a",
+        "comprehensive",
+    ],
+)
+def test_config_when_a_package_is_spelled_in_any_way_then_dagster_accepts_it(
+    definitions: dg.Definitions, dataset: str
+) -> None:
+    job = ExportJob(
+        id=str(uuid.uuid4()),
+        request=ExportRequest(dataset, "a@b.example", format="zip"),
+        status=Status.PENDING,
+        attempt=1,
+        created_at=datetime.now(UTC),
+        requester_id="1",
+    )
+    dg.validate_run_config(definitions.resolve_job_def("export_job"), config_of(job))
+
+
+def test_requests_sensor_when_dagster_accepts_no_run_for_a_row_then_fails_it_and_starts_the_others(
+    engine: Engine, services: ServicesResource, instance: dg.DagsterInstance, world: World
+) -> None:
+    name = "of_tomorrow"  # a dataset that was added after Dagster had loaded its definitions
+    newer = replace(engine, datasets={**engine.datasets, name: replace(engine.datasets["campaign_results"], name=name)})
+    asked = ExportRequest(name, world.owner, {"campaign_id": world.campaign})
+    unknown, known = file_request(newer, asked), filed(engine, world)
+    [run], _, cursor = requests_tick(services, instance)
+    assert run.run_config["export_id"] == known.id
+    failed = current(engine, unknown)
+    assert failed.status is Status.FAILED and failed.error is not None
+    assert "got of_tomorrow" in failed.error and "reload them, then `retry`" in failed.error
+    assert engine.audit.of(unknown.id)[-1].event.actor == "dagster"
+    claimed(engine, known, "run")
+    file_request(newer, asked)
+    assert requests_tick(services, instance, cursor)[:2] == (
+        [],
+        "1 requests were failed, as Dagster accepts no run for them",
+    )
 
 
 def test_requests_sensor_when_a_request_comes_while_it_waits_then_answers_at_once(
