@@ -66,7 +66,7 @@ def test_package_when_columns_are_renamed_and_computed_then_each_in_its_dataset(
     job = run_export(engine, file_request(engine, request))
     parts = read_manifest(engine.destination("s3"), job)["datasets"]
     assert [[column["name"] for column in part["columns"]] for part in parts] == [["who", "id"], ["call", "day"]]
-    with pytest.raises(Rejected, match="with several datasets write the dataset, too"):
+    with pytest.raises(Rejected, match=r"write the dataset before it, as in contacts\.upper\(name\) as who"):
         file_request(engine, replace(request, columns=("upper(name) as who",)))
 
 
