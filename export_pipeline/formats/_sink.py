@@ -7,11 +7,11 @@ No file format here.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
 from export_pipeline.model.errors import Broken, Rejected
@@ -98,13 +98,15 @@ def refusing(frame: pl.LazyFrame, findings: Mapping[str, pl.Expr], refusal: Call
 
 @contextmanager
 def staging_folder() -> Iterator[Path]:
-    """A folder for staged rows, which goes with all that is in it. A sink whose source failed may still be opening its
-    file in a thread of its own: it is waited for."""
-    folder = Path(tempfile.mkdtemp(prefix="export-"))
+    """A folder for staged rows, which goes with all that is in it, also where this thread is given up and Python ends.
+    A sink whose source failed may still be opening its file in a thread of its own: it is waited for."""
+    owner = TemporaryDirectory(prefix="export-", ignore_cleanup_errors=True)
+    folder = Path(owner.name)
     try:
         yield folder
     finally:
         until = time.monotonic() + _STAGING_SECONDS
+        owner.cleanup()
         while folder.exists():
             shutil.rmtree(folder, ignore_errors=time.monotonic() < until)
 
