@@ -25,7 +25,6 @@ from export_pipeline.settings import Settings, load_settings
 
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
-_COLLECT_AFTER = (50_000, 20, 50)
 #: The files that take longest: begun first, so that the processes of the tests end together.
 _LONGEST = (
     "orchestration/test_local.py",
@@ -54,8 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Has garbage collected as seldom as the commands do: thousands of tests share two processes."""
-    gc.set_threshold(*_COLLECT_AFTER)
+    """Has garbage collected seldom, as commands do: thousands of tests share two processes."""
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -190,6 +189,16 @@ def settings(ledger_url: str, sample_url: str, s3_settings: dict[str, str], tmp_
         EXPORT_DEAD_AFTER_SECONDS="2",
         EXPORT_RETRY_SECONDS="0.1",
     )
+
+
+def variables_of(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables."""
+    values = {str(field.alias): getattr(settings, name) for name, field in Settings.model_fields.items()}
+    return {
+        alias: str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+        for alias, value in values.items()
+        if value is not None
+    }
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ another.
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from pydantic import SecretStr
@@ -20,15 +20,12 @@ from export_pipeline.flow.mail import send_mail
 from export_pipeline.flow.webhook import post_message
 from export_pipeline.ledger.audit import Failure
 from export_pipeline.model.errors import ErrorKind, ExportError, Rejected
+from export_pipeline.model.mark import Mark
 from export_pipeline.settings import Settings
 
 #: What went wrong on our side; of recurring exports, which nobody sits before, whatever went wrong. A transient error
 #: ends an export only after its last attempt.
 ALERTED = (ErrorKind.BROKEN, ErrorKind.TRANSIENT)
-#: How far back the first look of all goes.
-_FIRST = timedelta(days=1)
-#: A failure may be seen later than one that came after it: its transaction took longer, or its clock is another.
-_OVERLAP = timedelta(minutes=5)
 #: As many are told at once; the others at the next look.
 _MOST = 500
 #: What the keys of alerts about exports begin with; the rest is the audit entry's id.
@@ -55,14 +52,6 @@ class Told:
     lines: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """How far a way has told: everything before `since`, and after it what is `known`, with its moment."""
-
-    since: datetime
-    known: Mapping[str, datetime] = field(default_factory=dict)
-
-
 def alerts_since(engine: Engine, moment: datetime, known: Sequence[str]) -> list[Alert]:
     """What failed since then and is worth an alert, oldest first, but for the keys that are known. Raises Transient,
     Broken."""
@@ -73,13 +62,13 @@ def alerts_since(engine: Engine, moment: datetime, known: Sequence[str]) -> list
 def tell_failures(engine: Engine, cursor: str | None, others: Others) -> Told:
     """Tells what failed since the last look, each way in one message. A way's place moves on only once it has told;
     until then it is tried again at every look. Raises Transient, Broken where the ledger cannot be read."""
-    marks = _marks(cursor)
+    marks = {name: Mark.parse(mark) for name, mark in json.loads(cursor or "{}").items()}
     now = engine.audit.now()
     lines: list[tuple[int, str]] = []
     done: list[str] = []
-    following: dict[str, _Mark] = {}
+    following: dict[str, Mark] = {}
     for way in ways(engine.settings) or [Way("log", lambda message: lines.append(_line(message)))]:
-        mark = marks.get(way.name) or _Mark(now - _FIRST)
+        mark = marks.get(way.name) or Mark.first(now)
         found = _found(engine, mark, others)
         following[way.name] = mark
         if found:
@@ -90,8 +79,11 @@ def tell_failures(engine: Engine, cursor: str | None, others: Others) -> Told:
                 continue
             done.append(f"{way.name}: {len(found)} told")
             lines.append((logging.INFO, f"told by {way.name}: {', '.join(map(_id, found))}"))
-        following[way.name] = _moved(mark, found, now)
-    return Told(_cursor(following), "; ".join(done) or "nothing failed", tuple(lines))
+        # Where there were too many, those that are left came after the last that was told.
+        until = found[-1].at if len(found) == _MOST else now
+        following[way.name] = mark.moved({alert.key: alert.at for alert in found}, until)
+    told = json.dumps({name: mark.document for name, mark in following.items()})
+    return Told(told, "; ".join(done) or "nothing failed", tuple(lines))
 
 
 def tell_test(settings: Settings) -> dict[str, ExportError | None]:
@@ -154,37 +146,7 @@ def _alert(failure: Failure) -> Alert:
     )
 
 
-def _found(engine: Engine, mark: _Mark, others: Others) -> list[Alert]:
+def _found(engine: Engine, mark: Mark, others: Others) -> list[Alert]:
     found = alerts_since(engine, mark.since, list(mark.known))
     found += [alert for alert in others(mark.since) if alert.key not in mark.known and alert.at >= mark.since]
     return sorted(found, key=lambda alert: alert.at)[:_MOST]
-
-
-def _moved(mark: _Mark, told: Sequence[Alert], now: datetime) -> _Mark:
-    # Where there were too many, those that are left came after the last that was told.
-    newest = told[-1].at if len(told) == _MOST else now
-    since = max(mark.since, newest - _OVERLAP)
-    known = {**mark.known, **{alert.key: alert.at for alert in told}}
-    return _Mark(since, {key: at for key, at in known.items() if at >= since})
-
-
-def _marks(cursor: str | None) -> dict[str, _Mark]:
-    return {
-        name: _Mark(
-            datetime.fromisoformat(mark["since"]),
-            {key: datetime.fromisoformat(at) for key, at in mark["known"].items()},
-        )
-        for name, mark in json.loads(cursor or "{}").items()
-    }
-
-
-def _cursor(marks: Mapping[str, _Mark]) -> str:
-    return json.dumps(
-        {
-            name: {
-                "since": mark.since.isoformat(),
-                "known": {key: at.isoformat() for key, at in mark.known.items()},
-            }
-            for name, mark in marks.items()
-        }
-    )

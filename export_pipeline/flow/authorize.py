@@ -75,19 +75,17 @@ def _owner(engine: Engine, principal: Principal, selection: Selection, scope: Sc
     return owners[0] or None if len(set(owners)) == 1 else None
 
 
-def authorize_ending(engine: Engine, email: str, export_id: str) -> tuple[Principal, ExportJob]:
-    """An export and whoever may see and end the access to it: its requester, administrators, and whoever answers for
-    the rules. Raises Forbidden, NotFound."""
-    principal = identify(engine, email)
-    if principal.role is not Role.COMPLIANCE:
-        return authorize_job(engine, email, export_id)
-    return principal, engine.jobs.existing(export_id)
+#: Who may see and handle exports of others, and who may end what others can get at.
+HANDLING = frozenset({Role.ADMIN})
+ENDING = frozenset({Role.ADMIN, Role.COMPLIANCE})
 
 
-def authorize_job(engine: Engine, email: str, export_id: str) -> tuple[Principal, ExportJob]:
-    """An export and whoever may see and handle it: its requester and administrators. Raises Forbidden, NotFound."""
+def authorize_job(
+    engine: Engine, email: str, export_id: str, *, roles: frozenset[Role] = HANDLING
+) -> tuple[Principal, ExportJob]:
+    """An export and whoever may see and handle it: its requester, and these roles. Raises Forbidden, NotFound."""
     principal = identify(engine, email)
     job = engine.jobs.existing(export_id)
-    if principal.role is not Role.ADMIN and job.requester_id != principal.id:
+    if principal.role not in roles and job.requester_id != principal.id:
         raise Forbidden(f"the export {export_id} is not yours; whoever asked for it or an administrator can do this")
     return principal, job

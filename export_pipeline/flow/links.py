@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from export_pipeline.flow.authorize import Grant, authorize_ending, authorize_job
+from export_pipeline.flow.authorize import ENDING, Grant, authorize_job
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order
 from export_pipeline.flow.publish import read_manifest
@@ -123,21 +123,21 @@ def follow_link(engine: Engine, token: str) -> Followed | None:
 def list_links(engine: Engine, email: str, export_id: str) -> list[IssuedLink]:
     """The links through our door to an export's files, the newest first; for its requester, administrators and whoever
     answers for the rules. Raises Forbidden, NotFound."""
-    _, job = authorize_ending(engine, email, export_id)
+    _, job = authorize_job(engine, email, export_id, roles=ENDING)
     return engine.links.of_export(job.id)
 
 
 def revoke_links(engine: Engine, email: str, export_id: str) -> list[IssuedLink]:
     """Ends the links through our door to an export's files, for the same people; audited. Returns those that worked
     until now. What was presigned cannot be revoked: see `presigned_links`. Raises Forbidden, NotFound."""
-    principal, job = authorize_ending(engine, email, export_id)
+    principal, job = authorize_job(engine, email, export_id, roles=ENDING)
     return engine.links.revoke(job, actor=principal.email)
 
 
 def presigned_links(engine: Engine, email: str, export_id: str) -> Presigned:
     """What nobody can revoke, for the same people: whoever has these links has the files, until the links expire or the
     files are gone. Raises Forbidden, NotFound."""
-    _, job = authorize_ending(engine, email, export_id)
+    _, job = authorize_job(engine, email, export_id, roles=ENDING)
     # The address of a file in a folder opens nothing to whoever cannot see the folder.
     stored = [file for file in job.files if not file.url.startswith("file://")]
     times = engine.audit.links_past_the_door(job.id) if job.status is Status.COMPLETED and stored else []

@@ -17,7 +17,7 @@ from export_pipeline.embedded.postgres import Postgres
 from export_pipeline.embedded.sample import LAST_CAMPAIGN, sample_id
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.settings import Settings
-from export_pipeline_tests.conftest import fresh_database
+from export_pipeline_tests.conftest import fresh_database, variables_of
 
 ADMIN = ("--as", "admin@example.com")
 EXPORT = ("export", "campaign_results", "--filter", f"campaign_id={LAST_CAMPAIGN}")
@@ -28,11 +28,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
     """The settings as environment variables."""
     found = {**os.environ, "EXPORT_STATE_DIRECTORY": str(tmp_path / "state"), "COLUMNS": "200"}
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        if value is not None:
-            found[str(field.alias)] = str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
-    return found
+    return found | variables_of(settings)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.errors import ExportError, Forbidden, NotFound, Rejected
 from export_pipeline.model.job import Status
 from export_pipeline.settings import Settings
+from export_pipeline_tests.conftest import variables_of
 
 ADMIN = "admin@example.com"
 ANALYST = "analyst@example.com"
@@ -38,11 +39,8 @@ Command = Callable[..., dict[str, Any]]
 @pytest.fixture
 def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings as environment variables, and the ledger's tables."""
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        if value is not None:
-            plain = value.get_secret_value() if hasattr(value, "get_secret_value") else value
-            monkeypatch.setenv(str(field.alias), str(plain))
+    for name, value in variables_of(settings).items():
+        monkeypatch.setenv(name, value)
     migrate_up(settings.database_url)
 
 

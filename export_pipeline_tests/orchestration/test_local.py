@@ -31,7 +31,7 @@ from export_pipeline.orchestration.local import running_dagster, socket_folder
 from export_pipeline.orchestration.worker import Worker
 from export_pipeline.services import open_services
 from export_pipeline.settings import Settings, load_settings
-from export_pipeline_tests.conftest import fresh_database
+from export_pipeline_tests.conftest import fresh_database, variables_of
 from export_pipeline_tests.orchestration.conftest import World, made_world, objects
 
 COPYING = "FROM pg_stat_activity WHERE query LIKE 'COPY%%' AND pid <> pg_backend_pid()"
@@ -41,14 +41,8 @@ ROOT = Path(__file__).parents[2]
 @contextmanager
 def environment(settings: Settings) -> Iterator[None]:
     """The settings as the environment of whatever is started meanwhile."""
-    names = {field.alias: getattr(settings, name) for name, field in Settings.model_fields.items()}
-    texts = {
-        alias: value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        for alias, value in names.items()
-        if alias and value is not None
-    }
     before = dict(os.environ)
-    os.environ.update(texts | {"PYTHONPATH": str(ROOT)})
+    os.environ.update(variables_of(settings) | {"PYTHONPATH": str(ROOT)})
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """`retention_job`, and the sensor for exports that ran outside Dagster."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +13,7 @@ from export_pipeline.flow.export import run_export
 from export_pipeline.flow.request import file_request
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.job import ExportJob, ExportRequest, Phase, Status
+from export_pipeline.model.mark import Mark
 from export_pipeline.orchestration.direct import direct_exports_sensor
 from export_pipeline.orchestration.reporting import progress_line, stack
 from export_pipeline.orchestration.resource import ServicesResource
@@ -89,8 +91,9 @@ def test_direct_exports_sensor_when_a_run_of_dagsters_made_it_or_the_ledger_is_a
 ) -> None:
     world.run("UPDATE exports.export_jobs SET dagster_run_id = 'run'")
     assert _tick(services, instance, None) == ([], None)
+    cursor = json.dumps(Mark.first(datetime.now(UTC)).document)
     world.run("ALTER TABLE exports.export_jobs RENAME TO elsewhere")
-    assert _tick(services, instance, "{}") == ([], "{}")
+    assert _tick(services, instance, cursor) == ([], cursor)
 
 
 def _tick(
