@@ -239,7 +239,7 @@ class Settings(BaseSettings):
         description="Without a heartbeat for so long, an attempt is given up.",
     )
     work_mem: str = Field(
-        "192MB",
+        "256MB",
         pattern=r"^[0-9]+(kB|MB|GB)$",
         alias="EXPORT_WORK_MEM",
         description="PostgreSQL's work_mem while exporting: what a sort may take before it goes to disk, in each "

@@ -2,24 +2,25 @@
 
 import contextlib
 import errno
-import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from export_pipeline.destinations import _direct_file
+from export_pipeline.destinations._direct_file import DirectFile
 from export_pipeline.model.destination import DestinationType, Stored
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.settings import Settings
 
 _PART = ".part"
-_CHUNK = 1 << 20
 #: What must stay free beside the file itself (bytes).
 _SPARE_BYTES = 64 << 20
+#: What changes when a file does: number, size, time of the last change.
+_Identity = tuple[int, int, int]
 
 
 class LocalFolder:
@@ -27,6 +28,8 @@ class LocalFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        #: What was written here and not confirmed since, as the system knows it.
+        self._written: dict[str, _Identity] = {}
 
     def check(self) -> None:
         """Creates the folder. Raises Broken where it cannot be written to."""
@@ -51,10 +54,12 @@ class LocalFolder:
             with _told(self.root):
                 _make_folders(target.parent)
                 descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with io.FileIO(descriptor, "wb") as file:
-                yield cast(BinaryIO, _Writer(file, self.root))
+            with _stored(descriptor, self.root) as file:
+                yield cast(BinaryIO, file)
             with _told(self.root):
                 staged.replace(target)
+                _sync_folder(target.parent)
+                self._written[key] = _identity(target.stat())
         except BaseException:
             # What fails now is not what is wrong.
             with contextlib.suppress(OSError):
@@ -73,21 +78,20 @@ class LocalFolder:
 
     def read(self, key: str) -> Iterator[bytes]:
         """See `Destination.read`."""
-        with _told(self.root), self._existing(key).open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+        with _told(self.root):
+            yield from _direct_file.read(self._existing(key))
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
-        """See `Destination.confirm`: the file is read again, while the disk stores it for good."""
+        """See `Destination.confirm`. The disk had all of it when it was written: the first time after that the file is
+        only read where it is another by now."""
         import hashlib
 
         path = self._existing(key)
-        with _told(self.root), path.open("rb") as file, ThreadPoolExecutor(1, "fsync") as thread:
-            stored = thread.submit(os.fsync, file.fileno())
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-            stored.result()
-            _sync_folder(path.parent)
+        with _told(self.root), path.open("rb") as file:
+            stored = os.fstat(file.fileno())
+            size, found = stored.st_size, sha256
+            if self._written.pop(key, None) != _identity(stored):
+                found = hashlib.file_digest(file, "sha256").hexdigest()
         if size != bytes or found != sha256:
             raise Broken(
                 f"the file in {self.root} is not what was written ({size:,} of {bytes:,} bytes, or other contents); "
@@ -192,17 +196,31 @@ DESTINATION = DestinationType(
 class _Writer:
     """Tells the disk's errors from everybody else's while a file is being written."""
 
-    def __init__(self, file: io.FileIO, root: Path) -> None:
+    def __init__(self, file: DirectFile, root: Path) -> None:
         self._file = file
         self._root = root
 
     def write(self, data: Any) -> int:
         """Writes all of `data`, any object with the buffer protocol. Raises Broken."""
-        left = view = memoryview(data).cast("B")
         with _told(self._root):
-            while left:
-                left = left[self._file.write(left) :]
-        return len(view)
+            return self._file.write(data)
+
+
+@contextmanager
+def _stored(descriptor: int, root: Path) -> Iterator[_Writer]:
+    """Writes to the new file, which the disk has for good when the context ends, and closes it. Raises Broken."""
+    try:
+        with DirectFile(descriptor) as file:
+            yield _Writer(file, root)
+            with _told(root):
+                file.end()
+                os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, cast
 
 from export_pipeline.model.errors import Broken
@@ -69,16 +70,36 @@ def compressed(target: BinaryIO, options: Options) -> Iterator[BinaryIO]:
     target.write(end())
 
 
-def decompress(source: Path, target: Path, compression: Compression) -> None:
-    """Unpacks a file into another, as a stream. Raises Broken where it is damaged or cut short."""
+def unpacked(path: Path, compression: Compression) -> Iterator[bytes]:
+    """What a file holds, as a stream, unpacked by another library than packed it. Raises Broken where it is damaged or
+    cut short."""
+    import pyarrow as pa
+
+    try:
+        if compression is Compression.SNAPPY:
+            yield from _unsnapped(path)
+            return
+        with pa.CompressedInputStream(str(path), compression.value) as stream:
+            while chunk := stream.read(_BLOCK_BYTES):
+                yield chunk
+    except (OSError, pa.ArrowInvalid) as error:
+        raise Broken(f"the file cannot be unpacked: it is no whole {compression.value} file") from error
+
+
+def _unsnapped(path: Path) -> Iterator[bytes]:
+    """Arrow does not know snappy's frames."""
     import cramjam
 
-    module: Any = getattr(cramjam, compression.value)
-    try:
-        target.write_bytes(b"")
-        module.decompress_into(cramjam.File(str(source), write=None, truncate=None), cramjam.File(str(target)))
-    except (cramjam.DecompressionError, OSError) as error:
-        raise Broken(f"the file cannot be unpacked: it is no whole {compression.value} file") from error
+    with TemporaryDirectory(prefix="export-") as folder:
+        plain = Path(folder, "plain")
+        plain.touch()
+        try:
+            cramjam.snappy.decompress_into(cramjam.File(str(path), write=None, truncate=None), cramjam.File(str(plain)))
+        except cramjam.DecompressionError as error:
+            raise OSError(str(error)) from error
+        with plain.open("rb") as file:
+            while chunk := file.read(_BLOCK_BYTES):
+                yield chunk
 
 
 def _compressor(compression: Compression, level: int | None) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:

@@ -114,7 +114,7 @@ def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     document = manifest(job, order, outcome) | told
     verifier = Verifier(document, engine.formats, attempt, password=engine.settings.zip_password)
     try:
-        outcome = replace(outcome, verification=verify_delivered(destination, files, verifier, confirmed=True))
+        outcome = replace(outcome, verification=verify_delivered(destination, files, verifier))
     except Unproven as error:
         raise Unproven(f"{error}; nothing was delivered") from error
 

@@ -15,6 +15,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from export_pipeline.flow.attempt import Attempt
+from export_pipeline.flow.content import FileContent
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import open_source
 from export_pipeline.flow.order import closed
@@ -125,7 +126,7 @@ def _read(plan: Plan, path: Path) -> pl.DataFrame:
     import polars as pl
 
     assert plan.format.reader is not None
-    batches = list(plan.format.reader.rows(path, plan.columns, plan.options, None))
+    batches = list(plan.format.reader.rows(FileContent(path), plan.columns, plan.options, None))
     return pl.concat(batches) if batches else pl.DataFrame()
 
 

@@ -6,8 +6,7 @@ A manifest says all that this needs, so that whoever holds a file and its manife
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.compress import compression_of, decompress
+from export_pipeline.flow.compress import compression_of
+from export_pipeline.flow.content import FileContent, StoredContent, UnpackedContent, compare_bytes
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.proof import Proof, compare
 from export_pipeline.flow.publish import MANIFEST, read_manifest
@@ -24,9 +24,9 @@ from export_pipeline.model.archive import Archiver
 from export_pipeline.model.dataset import Column, parse_type
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken, Rejected, Unproven
-from export_pipeline.model.format import Compression, Format, Options
+from export_pipeline.model.format import Compression, Format
 from export_pipeline.model.job import ExportFile, ExportJob, Status
-from export_pipeline.model.verification import Verification, Verify
+from export_pipeline.model.verification import Content, Verification, Verify
 
 #: Tells the password of a name.
 Password = Callable[[str], bytes | None]
@@ -55,21 +55,21 @@ class Verifier:
         """Raises Cancelled once nobody wants to know any more."""
         self._attempt.check()
 
-    def check(self, path: Path, file: ExportFile) -> Verification:
-        """Compares a file that lies here, byte by byte hashed already, or each file in it. Raises Unproven, Rejected,
-        Cancelled."""
+    def check(self, content: Content, file: ExportFile) -> Verification:
+        """Compares what is in a file, or in each file in it. Raises Unproven, Rejected, Cancelled."""
         archiver = self._formats[self._document["format"]].archiver
         try:
             if archiver is not None:
-                return self._check_archive(path, archiver)
+                with content.file() as path:
+                    return self._check_archive(path, archiver)
             if file.members:
                 return combined(
                     [
-                        self._compare(path, member, self._part_of(member), place)
+                        self._compare(content, member, self._part_of(member), place)
                         for place, member in enumerate(file.members)
                     ]
                 )
-            return self._compare(path, file, self._document)
+            return self._compare(content, file, self._document)
         except Broken as error:
             raise Unproven(str(error)) from error
 
@@ -93,7 +93,7 @@ class Verifier:
                 self.check_wanted()
                 archiver.extract(archive, member.key, path, password)
                 _check_bytes(path, member)
-                proofs.append(inner._compare(path, member, inner._part_of(member)))
+                proofs.append(inner._compare(FileContent(path), member, inner._part_of(member)))
         return combined(proofs)
 
     def _part_of(self, member: ExportFile) -> Mapping[str, Any]:
@@ -103,7 +103,7 @@ class Verifier:
         return found  # type: ignore[no-any-return]
 
     def _compare(
-        self, path: Path, file: ExportFile, block: Mapping[str, Any], place: int | None = None
+        self, content: Content, file: ExportFile, block: Mapping[str, Any], place: int | None = None
     ) -> Verification:
         """Compares a file, or, of one that holds several datasets, the one at the place."""
         form = self._formats.get(block["format"])
@@ -115,15 +115,16 @@ class Verifier:
         extent = Verify.SAMPLE if self._extent is Verify.SAMPLE or not expected.fingerprint else Verify.FULL
         columns = tuple(Column(item["name"], parse_type(item["type"]), "", "") for item in block["columns"])
         options = form.options.model_validate(block["options"])
-        with _unpacked(path, options) as plain:
-            proof = Proof(columns, extent)
-            limit = expected.head_rows if extent is Verify.SAMPLE else None
-            for batch in reader.rows(plain, columns, options, limit):
-                self._attempt.check()
-                proof.add(batch)
-            found = proof.certificate()
-            if extent is Verify.SAMPLE:
-                found = replace(found, rows=reader.count(plain, columns, options))
+        compression = compression_of(options)
+        if compression is not Compression.NONE:
+            content = UnpackedContent(content, compression)
+        proof = Proof(columns, extent)
+        for batch in reader.rows(content, columns, options, expected.head_rows if extent is Verify.SAMPLE else None):
+            self._attempt.check()
+            proof.add(batch)
+        found = proof.certificate()
+        if extent is Verify.SAMPLE:
+            found = replace(found, rows=reader.count(content, columns, options))
         compare(expected, found, extent=extent)
         return _PROVEN[extent]
 
@@ -133,40 +134,28 @@ def combined(parts: list[Verification]) -> Verification:
     return parts[0] if len(set(parts)) == 1 else Verification.SAMPLED
 
 
-def verify_delivered(
-    destination: Destination, files: tuple[ExportFile, ...], verifier: Verifier, *, confirmed: bool = False
-) -> Verification:
-    """Reads files back from where they were delivered; `confirmed`: a moment ago their SHA-256 was right there. Raises
-    Unproven where one is not what was written."""
+def verify_delivered(destination: Destination, files: tuple[ExportFile, ...], verifier: Verifier) -> Verification:
+    """Reads files back from where they were delivered. Raises Unproven where one is not what was written."""
     proofs = []
     for file in files:
         if not file.certificate and not any(member.certificate for member in file.members):
             proofs.append(Verification.OFF)
             continue
-        with _fetched(destination, file, verifier, confirmed=confirmed) as path:
-            proofs.append(verifier.check(path, file))
+        proofs.append(_check_stored(destination, file, verifier))
     return combined(proofs)
 
 
-@contextmanager
-def _fetched(destination: Destination, file: ExportFile, verifier: Verifier, *, confirmed: bool) -> Iterator[Path]:
-    """The file on this machine, its SHA-256 compared. Raises Unproven, Cancelled."""
-    path = destination.path(file.key)
-    if path is not None:
-        if not confirmed:
-            _check_bytes(path, file)
-        yield path
-        return
-    with TemporaryDirectory(prefix="export-") as folder:
-        path = Path(folder, file.key.rpartition("/")[2])
-        found = hashlib.sha256()
-        with path.open("wb") as target:
-            for chunk in destination.read(file.key):
-                verifier.check_wanted()
-                found.update(chunk)
-                target.write(chunk)
-        _compare_bytes(found.hexdigest(), path, file)
-        yield path
+def _check_stored(destination: Destination, file: ExportFile, verifier: Verifier) -> Verification:
+    """Raises what `Verifier.check` raises, and Unproven where the bytes are others than were delivered."""
+    content = StoredContent(destination, file, verifier.check_wanted)
+    try:
+        proven = verifier.check(content, file)
+    except Unproven:
+        # Other bytes are the better answer than whatever they made of the rows.
+        content.check()
+        raise
+    content.check()
+    return proven
 
 
 def verify_again(engine: Engine, job: ExportJob, extent: Verify | None, attempt: Attempt) -> Verification:
@@ -194,7 +183,7 @@ def verify_copy(
     verifier = Verifier(document, formats, Attempt("verify", 1), password=password, extent=extent)
     try:
         _check_bytes(path, file)
-        return file.rows, _told(verifier.check(path, file), document["format"])
+        return file.rows, _told(verifier.check(FileContent(path), file), document["format"])
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise Rejected(f"{manifest} does not say what is needed to verify {path.name} ({error})") from None
 
@@ -236,24 +225,4 @@ def _known(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_bytes(path: Path, file: ExportFile) -> None:
     with path.open("rb") as source:
-        _compare_bytes(hashlib.file_digest(source, "sha256").hexdigest(), path, file)
-
-
-def _compare_bytes(sha256: str, path: Path, file: ExportFile) -> None:
-    """Raises Unproven unless the file that lies here, with that SHA-256, is the one that was written."""
-    if sha256 != file.sha256:
-        raise Unproven(
-            f"{file.key} is not the file that was delivered: its SHA-256 differs ({path.stat().st_size:,} bytes)"
-        )
-
-
-@contextmanager
-def _unpacked(path: Path, options: Options) -> Iterator[Path]:
-    compression = compression_of(options)
-    if compression is Compression.NONE:
-        yield path
-        return
-    with TemporaryDirectory(prefix="export-") as folder:
-        plain = Path(folder, path.stem)
-        decompress(path, plain, compression)
-        yield plain
+        compare_bytes(hashlib.file_digest(source, "sha256").hexdigest(), path.stat().st_size, file)

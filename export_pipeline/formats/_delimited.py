@@ -104,6 +104,12 @@ class DelimitedOptions(TextOptions):
         return "\t"
 
     @property
+    def line_end(self) -> str:
+        """What ends a line."""
+        chosen = self.line_ending or ("crlf" if self.for_spreadsheets else "lf")
+        return {"crlf": "\r\n", "lf": "\n"}[chosen]
+
+    @property
     def for_spreadsheets(self) -> bool:
         """Whether the file is meant to be opened by a spreadsheet."""
         return self.profile == "spreadsheet"
@@ -118,7 +124,6 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     """Writes the frame; see `Write`. Raises Rejected for a text that these options leave no way to write."""
     import polars as pl
 
-    line_ending = options.line_ending or ("crlf" if options.for_spreadsheets else "lf")
     count, sink = RowCount(), SinkTarget(target)
     rows = count.put_into(frame)
     if options.for_spreadsheets:
@@ -130,7 +135,7 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
             cast(BinaryIO, sink),
             include_bom=options.for_spreadsheets if options.bom is None else options.bom,
             separator=options.separator,
-            line_terminator={"crlf": "\r\n", "lf": "\n"}[line_ending],
+            line_terminator=options.line_end,
             datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ",
             decimal_comma=options.has_decimal_comma,
             null_value=null_field(context.columns, options) or None,

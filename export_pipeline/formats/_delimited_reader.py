@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import io
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -17,28 +16,30 @@ from export_pipeline.formats import _duckdb
 from export_pipeline.formats._delimited import TEXTS, DelimitedOptions, null_field
 from export_pipeline.formats._formulas import restored
 from export_pipeline.formats._locale import date_format, moment_format
+from export_pipeline.formats._pipe import piped
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Broken
-from export_pipeline.model.verification import Reader
+from export_pipeline.model.verification import Content, Reader
 
 if TYPE_CHECKING:
     import polars as pl
 
+#: The header is in the file's first bytes: a thousand columns with long names fit.
+_HEAD_BYTES = 4 << 20
+
 
 def rows(
-    path: Path, columns: tuple[Column, ...], options: DelimitedOptions, limit: int | None
+    content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limit: int | None
 ) -> Iterator[pl.DataFrame]:
     """The file's rows. Raises Broken where the header or a value is not what it should be."""
     texts = [column.name for column in columns if column.type.kind in TEXTS]
-    with _readable(path, columns, options) as source:
-        for batch in _duckdb.read(source, columns, limit):
-            yield batch.with_columns(restored(batch[name]) for name in texts) if options.for_spreadsheets else batch
+    for batch in _duckdb.read(partial(_source, content, columns, options), columns, limit, threads=1):
+        yield batch.with_columns(restored(batch[name]) for name in texts) if options.for_spreadsheets else batch
 
 
-def count(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
+def count(content: Content, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
     """How many rows the file has."""
-    with _readable(path, columns, options) as source:
-        return _duckdb.count(source)
+    return _duckdb.count(partial(_source, content, columns, options))
 
 
 def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: DelimitedOptions) -> pl.DataFrame:
@@ -50,31 +51,32 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: DelimitedOpt
     return batch.with_columns(pl.all().fill_null(""))
 
 
-@contextmanager
-def _readable(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> Iterator[_duckdb.Source]:
-    """What reads the file, whose header has been checked. Raises Broken where that is another."""
-    size = _check_header(path, columns, options)
-    if not any(character in column.name for column in columns for character in "\r\n"):
-        yield partial(_source, path, columns, options)
-        return
-    # DuckDB takes a header for one line.
-    with TemporaryDirectory(prefix="export-") as folder:
-        body = Path(folder, "body")
-        with path.open("rb") as whole, body.open("wb") as target:
-            whole.seek(size)
-            shutil.copyfileobj(whole, target, 1 << 20)
-        yield partial(_source, body, columns, options, header=False)
+def _body(chunks: Iterator[bytes], columns: tuple[Column, ...], options: DelimitedOptions) -> Iterator[bytes]:
+    """The rows below a header of one line, which tells DuckDB how lines end: it takes a header for one line, and the
+    first line break, also one within quotes, for what ends them all. Raises Broken where the header is another."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _HEAD_BYTES:
+            break
+    size = _check_header(head, columns, options)
+    yield options.separator.join(_duckdb.place(index) for index in range(len(columns))).encode()
+    yield options.line_end.encode()
+    yield head[size:]
+    yield from chunks
 
 
-def _check_header(path: Path, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
-    """How many bytes the header takes. Raises Broken where it is not the columns' names."""
+def _check_header(head: bytes, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
+    """How many bytes the header takes, which may have several lines. Raises Broken where it is not the columns'
+    names."""
     import csv
 
-    with path.open("rb") as file:
-        mark = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
     lines: list[str] = []
-    with path.open(encoding="utf-8-sig", newline="") as text:
+    text = io.TextIOWrapper(io.BytesIO(head), encoding="utf-8-sig", newline="")
+    try:
         found = next(csv.reader(_kept(text, lines), delimiter=options.separator, strict=True), [])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise Broken("the file's header cannot be read") from error
     expected = [column.name for column in columns]
     if options.for_spreadsheets:
         import polars as pl
@@ -82,6 +84,7 @@ def _check_header(path: Path, columns: tuple[Column, ...], options: DelimitedOpt
         found = restored(pl.Series(found, dtype=pl.String)).to_list()
     if found != expected:
         raise Broken(f"the file's header is {', '.join(found)} and should be {', '.join(expected)}")
+    mark = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
     return mark + len("".join(lines).encode())
 
 
@@ -92,24 +95,24 @@ def _kept(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
         yield line
 
 
+@contextmanager
 def _source(
-    path: Path,
-    columns: tuple[Column, ...],
-    options: DelimitedOptions,
-    limits: _duckdb.Limits,
-    *,
-    header: bool = True,
-) -> sql.Composed:
+    content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits
+) -> Iterator[sql.Composed]:
+    with piped(_body(content.chunks(), columns, options)) as path:
+        yield _call(path, columns, options, limits)
+
+
+def _call(path: Path, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits) -> sql.Composed:
     null = null_field(columns, options)
     alone = null == '""' or (len(columns) == 1 and columns[0].type.kind not in TEXTS)
     return sql.SQL(
-        "read_csv({path}, columns = {columns}, auto_detect = false, header = {header}, delim = {delimiter}, "
+        "read_csv({path}, columns = {columns}, auto_detect = false, header = true, delim = {delimiter}, "
         "quote = '\"', escape = '\"', nullstr = {null}, allow_quoted_nulls = {quoted_nulls}, "
         "max_line_size = {row_bytes}, buffer_size = {buffer_bytes}, decimal_separator = {point}{shown}, "
         "strict_mode = true)"
     ).format(
         path=sql.Literal(str(path)),
-        header=sql.Literal(header),
         columns=_duckdb.struct(
             {_duckdb.place(index): _duckdb.duckdb_type(column) for index, column in enumerate(columns)}
         ),

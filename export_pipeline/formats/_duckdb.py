@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from export_pipeline.formats._ahead import ahead
 from export_pipeline.model.dataset import Column, Kind
-from export_pipeline.model.errors import Broken, Rejected
+from export_pipeline.model.errors import Broken, ExportError, Rejected
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
-    import pyarrow as pa
 
 _BATCH_ROWS = 16_384
 
@@ -34,8 +33,8 @@ class Limits:
 _USUAL = Limits(4 << 20, 8 << 20, "192MB")
 _GENEROUS = Limits(64 << 20, 128 << 20, "2GB")
 
-#: Makes a table function's call for files with rows of such a size.
-Source = Callable[[Limits], sql.Composable]
+#: A table function's call for a file with rows of such a size, which can be run once while the context lasts.
+Source = Callable[[Limits], AbstractContextManager[sql.Composable]]
 
 #: DuckDB's type of each kind. Timestamps are read without their zone, which is always UTC: five times as fast.
 TYPES: Mapping[Kind, str] = {
@@ -73,15 +72,17 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
     before = 0
     for limits in (_USUAL, _GENEROUS):
         limit = sql.SQL("") if rows is None else sql.SQL(" LIMIT {}").format(sql.Literal(max(rows - before, 0)))
-        query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, source(limits), sql.Literal(before), limit)
         try:
-            with _connection(limits, threads) as connection:
-                for batch in _ahead(connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS)):
+            with source(limits) as call, _connection(limits, threads) as connection:
+                query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, call, sql.Literal(before), limit)
+                for batch in ahead(connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS)):
                     frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
                     frame.columns = [column.name for column in columns]
                     before += frame.height
                     yield frame
             return
+        except ExportError:
+            raise
         except Exception as error:
             # A very long row may be the reason: the next limits have room for it.
             if limits is _GENEROUS:
@@ -89,24 +90,15 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
                 raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
 
 
-def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same batches, the next of them being read while one is worked on."""
-    remaining = iter(batches)
-    with ThreadPoolExecutor(1, "read-back") as thread:
-        following = thread.submit(next, remaining, None)
-        while (batch := following.result()) is not None:
-            following = thread.submit(next, remaining, None)
-            yield batch
-
-
 def count(source: Source) -> int:
     """How many rows a table function's call yields. Raises Broken like `read`."""
     for limits in (_USUAL, _GENEROUS):
-        query = sql.SQL("SELECT count(*) FROM {}").format(source(limits)).as_string()
         try:
-            with _connection(limits) as connection:
-                [[rows]] = connection.sql(query).fetchall()
+            with source(limits) as call, _connection(limits) as connection:
+                [[rows]] = connection.sql(sql.SQL("SELECT count(*) FROM {}").format(call).as_string()).fetchall()
                 return int(rows)
+        except ExportError:
+            raise
         except Exception as error:
             if limits is _GENEROUS:
                 raise Broken(f"the file cannot be read back ({type(error).__name__})") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from export_pipeline.formats._json import JsonValueOptions
 from export_pipeline.formats._surrogates import halves
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
-from export_pipeline.model.verification import Reader
+from export_pipeline.model.verification import Content, Reader
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,26 +45,30 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: JsonValueOpt
     return _duckdb.minified(batch, values).with_columns(numbers)
 
 
-def line_rows(path: Path, columns: tuple[Column, ...], options: Any, limit: int | None) -> Iterator[pl.DataFrame]:
+def line_rows(content: Content, columns: tuple[Column, ...], options: Any, limit: int | None) -> Iterator[pl.DataFrame]:
     """The rows of JSON Lines. Raises Broken where a value is not what it should be."""
-    yield from _duckdb.read(partial(_source, path, "newline_delimited", columns, options), columns, limit)
+    with content.file() as path:
+        yield from _duckdb.read(partial(_call, path, "newline_delimited", columns, options), columns, limit)
 
 
-def count_lines(path: Path, columns: tuple[Column, ...], options: Any) -> int:
+def count_lines(content: Content, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in JSON Lines."""
-    return _duckdb.count(partial(_source, path, "newline_delimited", columns[:1], options))
+    with content.file() as path:
+        return _duckdb.count(partial(_call, path, "newline_delimited", columns[:1], options))
 
 
-def document_rows(path: Path, columns: tuple[Column, ...], options: Any, limit: int | None) -> Iterator[pl.DataFrame]:
+def document_rows(
+    content: Content, columns: tuple[Column, ...], options: Any, limit: int | None
+) -> Iterator[pl.DataFrame]:
     """The rows of a JSON document. Raises Broken where it is none, or a value is not what it should be."""
-    with _array(path, enveloped=options.envelope) as array:
-        yield from _duckdb.read(partial(_source, array, "array", columns, options), columns, limit)
+    with content.file() as path, _array(path, enveloped=options.envelope) as array:
+        yield from _duckdb.read(partial(_call, array, "array", columns, options), columns, limit)
 
 
-def count_document(path: Path, columns: tuple[Column, ...], options: Any) -> int:
+def count_document(content: Content, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in a JSON document."""
-    with _array(path, enveloped=options.envelope) as array:
-        return _duckdb.count(partial(_source, array, "array", columns[:1], options))
+    with content.file() as path, _array(path, enveloped=options.envelope) as array:
+        return _duckdb.count(partial(_call, array, "array", columns[:1], options))
 
 
 @contextmanager
@@ -100,9 +104,9 @@ def _array_begins(head: bytes) -> int:
     return len((text[:end] + between).encode())
 
 
-def _source(
+def _call(
     path: Path, layout: str, columns: tuple[Column, ...], options: JsonValueOptions, limits: _duckdb.Limits
-) -> sql.Composed:
+) -> AbstractContextManager[sql.Composed]:
     """What reads the rows, with columns named by place."""
     places = [sql.Identifier(_duckdb.place(index)) for index in range(len(columns))]
     ways = sql.SQL("format = {}, maximum_object_size = {}").format(sql.Literal(layout), sql.Literal(limits.row_bytes))
@@ -116,7 +120,7 @@ def _source(
         values = [_extracted(column, options) for column in columns]
         call = sql.SQL("read_json_objects({}, {})").format(file, ways)
     named = (sql.SQL("{} AS {}").format(value, place) for value, place in zip(values, places, strict=True))
-    return sql.SQL("(SELECT {} FROM {})").format(sql.SQL(", ").join(named), call)
+    return nullcontext(sql.SQL("(SELECT {} FROM {})").format(sql.SQL(", ").join(named), call))
 
 
 def _extracted(column: Column, options: JsonValueOptions) -> sql.Composed:

@@ -20,7 +20,7 @@ from export_pipeline.formats._cells import cells_of
 from export_pipeline.formats._template import PARTS_PROPERTY
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
-from export_pipeline.model.verification import Reader, Verify
+from export_pipeline.model.verification import Content, Reader, Verify
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,22 +59,23 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: Any) -> pl.D
 
 
 def rows(
-    path: Path, columns: tuple[Column, ...], options: Any, limit: int | None, *, part: int | None = None
+    content: Content, columns: tuple[Column, ...], options: Any, limit: int | None, *, part: int | None = None
 ) -> Iterator[pl.DataFrame]:
     """The rows of the workbook's data sheets: those whose first row are the columns' names, and which are of the part.
     Raises Broken."""
     import polars as pl
 
     names = [column.name for column in columns]
-    found = islice(_rows(path, names, part), limit)
-    while batch := list(islice(found, _BATCH_ROWS)):
-        yield pl.DataFrame(batch, schema=dict.fromkeys(names, pl.String), orient="row")
+    with content.file() as path:
+        found = islice(_rows(path, names, part), limit)
+        while batch := list(islice(found, _BATCH_ROWS)):
+            yield pl.DataFrame(batch, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
-def count(path: Path, columns: tuple[Column, ...], options: Any, *, part: int | None = None) -> int:
+def count(content: Content, columns: tuple[Column, ...], options: Any, *, part: int | None = None) -> int:
     """How many rows the workbook's data sheets have, without reading their cells; see `rows`. Raises Broken."""
     names = [column.name for column in columns]
-    with _opened(path) as book:
+    with content.file() as path, _opened(path) as book:
         return sum(_count(book, sheet) - 1 for sheet in _data_sheets(book, names, part))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
 
 from pydantic import Field, model_validator
@@ -19,7 +18,7 @@ from export_pipeline.formats._sink import surfacing
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Compression, FileContext, Format, Options, check_level, polars_type
-from export_pipeline.model.verification import Reader, Verify
+from export_pipeline.model.verification import Content, Reader, Verify
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,14 +79,16 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     return written
 
 
-def read(path: Path, columns: tuple[Column, ...], options: AvroOptions, limit: int | None) -> Iterator[pl.DataFrame]:
+def read(
+    content: Content, columns: tuple[Column, ...], options: AvroOptions, limit: int | None
+) -> Iterator[pl.DataFrame]:
     """The file's rows. Raises Broken where it is damaged or a column is not there."""
     import fastavro
     import polars as pl
 
     names = [column.name for column in columns]
     schema = {column.name: polars_type(column) for column in columns}
-    with path.open("rb") as file:
+    with content.file() as path, path.open("rb") as file:
         try:
             records: Iterator[Any] = islice(fastavro.reader(file), limit)
             while rows := [[record[name] for name in names] for record in islice(records, _BATCH_ROWS)]:
@@ -96,11 +97,11 @@ def read(path: Path, columns: tuple[Column, ...], options: AvroOptions, limit: i
             raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
 
 
-def count(path: Path, columns: tuple[Column, ...], options: AvroOptions) -> int:
+def count(content: Content, columns: tuple[Column, ...], options: AvroOptions) -> int:
     """How many rows the file's blocks say they have."""
     import fastavro
 
-    with path.open("rb") as file:
+    with content.file() as path, path.open("rb") as file:
         try:
             return sum(block.num_records for block in fastavro.block_reader(file))
         except Exception as error:

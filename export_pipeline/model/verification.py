@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from export_pipeline.model.dataset import Column
 
@@ -46,11 +47,22 @@ class Certificate:
     head_fingerprint: str
 
 
-#: Reads the rows of a finished, unpacked file, or the first so many: batches with the columns' names, in order, and
-#: the types that `held` gives them. Raises Broken where the file is not what it should be.
-ReadRows = Callable[[Path, tuple[Column, ...], Any, int | None], "Iterator[pl.DataFrame]"]
-#: How many rows a finished, unpacked file has.
-CountRows = Callable[[Path, tuple[Column, ...], Any], int]
+class Content(Protocol):
+    """What a finished file holds, unpacked, for as many readings as it takes. Raises Broken where it cannot be
+    unpacked."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes, from the first to the last."""
+
+    def file(self) -> AbstractContextManager[Path]:
+        """The same as a file of this machine, to be read only."""
+
+
+#: Reads the rows of a finished file, or the first so many: batches with the columns' names, in order, and the types
+#: that `held` gives them. Raises Broken where the file is not what it should be.
+ReadRows = Callable[[Content, tuple[Column, ...], Any, int | None], "Iterator[pl.DataFrame]"]
+#: How many rows a finished file has.
+CountRows = Callable[[Content, tuple[Column, ...], Any], int]
 #: A batch as a file of the format holds it, where that is less than exact: a single column's null in CSV, say.
 Hold = Callable[["pl.DataFrame", tuple[Column, ...], Any], "pl.DataFrame"]
 #: A value that was read as somebody who opens the file sees it, where that is not the value itself.

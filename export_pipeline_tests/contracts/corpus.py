@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from export_pipeline.flow.compress import compressed, decompress
+from export_pipeline.flow.compress import compressed
+from export_pipeline.flow.content import FileContent, UnpackedContent
 from export_pipeline.flow.proof import Proof, compare
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.format import Compression, Format, Options, TextOptions
-from export_pipeline.model.verification import Verify
+from export_pipeline.model.verification import Content, Verify
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import COLUMNS, FORMATS, OneWay, Row
 
@@ -155,15 +156,14 @@ def round_trip(form: Format, rows: Sequence[Row], columns: Sequence[Column], opt
         assert form.write(source, plain, tables.context(columns), options) == len(rows)
     path = folder / f"file.{form.extension}"
     path.write_bytes(target.data.getvalue())
+    content: Content = FileContent(path)
     if isinstance(options, TextOptions) and options.compression is not Compression.NONE:
-        plain_path = folder / f"plain.{form.extension}"
-        decompress(path, plain_path, options.compression)
-        path = plain_path
+        content = UnpackedContent(content, options.compression)
     batch, shape = source.collect(), tuple(columns)
     held = form.reader.held(batch, shape, options) if form.reader.held else batch
-    found = list(form.reader.rows(path, shape, options, None))
+    found = list(form.reader.rows(content, shape, options, None))
     assert_frame_equal(pl.concat([held.clear(), *found]), held)
-    assert form.reader.count(path, shape, options) == len(rows)
+    assert form.reader.count(content, shape, options) == len(rows)
     expected, again = Proof(shape, Verify.FULL), Proof(shape, Verify.FULL)
     expected.add(held)
     for part in found:

@@ -11,6 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from export_pipeline.flow.content import FileContent
 from export_pipeline.model.dataset import TEXT, Column
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format
@@ -239,9 +240,9 @@ def test_reader_when_it_reads_a_file_then_the_rows_are_those_that_the_format_hol
     if reader.held is not None:
         held = reader.held(held, COLUMNS, options)
 
-    assert_frame_equal(pl.concat(reader.rows(path, COLUMNS, options, None)), held)
-    assert_frame_equal(pl.concat(reader.rows(path, COLUMNS, options, 1_000)), held.head(1_000))
-    assert reader.count(path, COLUMNS, options) == len(rows)
+    assert_frame_equal(pl.concat(reader.rows(FileContent(path), COLUMNS, options, None)), held)
+    assert_frame_equal(pl.concat(reader.rows(FileContent(path), COLUMNS, options, 1_000)), held.head(1_000))
+    assert reader.count(FileContent(path), COLUMNS, options) == len(rows)
 
 
 @pytest.mark.parametrize("form", READABLE, ids=lambda form: form.name)
@@ -255,6 +256,6 @@ def test_reader_when_the_file_is_damaged_or_another_then_broken(form: Format, tm
     for data in (whole[: len(whole) // 2], b"something else\n" * 100):
         path.write_bytes(data)
         with pytest.raises(Broken):
-            found = sum(batch.height for batch in reader.rows(path, COLUMNS, options, None))
+            found = sum(batch.height for batch in reader.rows(FileContent(path), COLUMNS, options, None))
             # A text file that ends early in the middle of a row is told by its number of rows at least.
             raise Broken(f"{found} rows") if found < 300 else AssertionError(found)

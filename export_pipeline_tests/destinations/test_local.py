@@ -1,7 +1,6 @@
 """What only the folder does: keys stay inside, files are ours alone, a full disk is told, staged files go."""
 
 import errno
-import io
 import os
 import stat
 import time
@@ -127,13 +126,12 @@ def test_space_when_the_estimate_does_not_fit_then_broken_before_anything_is_wri
 def test_disk_when_it_fills_up_while_writing_then_broken_and_nothing_stays(
     folder: LocalFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = io.FileIO
+    real = os.open
 
-    def full(descriptor: int, mode: str) -> io.FileIO:
-        os.close(descriptor)
-        return real("/dev/full", mode)
+    def full(path: Path, flags: int, *mode: int) -> int:
+        return real("/dev/full", os.O_WRONLY) if path.suffix == ".part" else real(path, flags, *mode)
 
-    monkeypatch.setattr("io.FileIO", full)
+    monkeypatch.setattr("os.open", full)
     with pytest.raises(Broken, match=r"is full; free some space") as caught:
         put(folder)
     assert isinstance(caught.value.__cause__, OSError)

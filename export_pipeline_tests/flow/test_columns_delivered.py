@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from export_pipeline.datasets.campaign_results import DATASET
+from export_pipeline.flow.content import FileContent
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.publish import read_manifest
@@ -51,7 +52,7 @@ def test_columns_when_renamed_and_computed_then_every_format_delivers_and_proves
     columns = tuple(Column(item["name"], parse_type(item["type"]), "", "") for item in found)
     form = engine.formats[name]
     assert form.reader is not None
-    rows = pl.concat(form.reader.rows(path, columns, form.options(), None))
+    rows = pl.concat(form.reader.rows(FileContent(path), columns, form.options(), None))
     # A workbook's reader tells texts from numbers by a letter in front.
     said = {value.removeprefix("s") for value in rows["status"]}
     assert said and said <= {"COMPLETED", "NO-ANSWER", "BUSY", "FAILED", "VOICEMAIL", "PENDING"}

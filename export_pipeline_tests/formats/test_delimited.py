@@ -10,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from export_pipeline.flow.content import FileContent
 from export_pipeline.formats.csv import CsvOptions
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
 from export_pipeline.model.errors import Rejected
@@ -58,7 +59,7 @@ def test_file_when_written_with_options_then_reads_back_exactly(options: dict[st
     form = FORMATS["csv"]
     assert form.reader is not None
     chosen = form.options.model_validate(options)
-    found = pl.concat(form.reader.rows(path, COLUMNS, chosen, None))
+    found = pl.concat(form.reader.rows(FileContent(path), COLUMNS, chosen, None))
     assert_frame_equal(found, tables.frame(rows, COLUMNS).collect())
 
 
@@ -130,5 +131,5 @@ def test_single_column_when_it_has_nulls_then_no_row_is_lost(
     assert form.reader is not None and form.reader.held is not None
     chosen = form.options.model_validate(options)
     held = form.reader.held(tables.frame(rows, columns).collect(), columns, chosen)
-    assert form.reader.count(path, columns, chosen) == 4
-    assert_frame_equal(pl.concat(form.reader.rows(path, columns, chosen, None)), held)
+    assert form.reader.count(FileContent(path), columns, chosen) == 4
+    assert_frame_equal(pl.concat(form.reader.rows(FileContent(path), columns, chosen, None)), held)

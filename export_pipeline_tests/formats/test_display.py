@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from export_pipeline.flow.content import FileContent
 from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.model.dataset import DATE, FLOAT, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline_tests.formats import tables
@@ -56,7 +57,7 @@ def written(rows: Sequence[tuple[Any, ...]], form: str = "csv", **options: str) 
 def read_back(path: Path, form: str, **options: str) -> pl.DataFrame:
     reader = FORMATS[form].reader
     assert reader is not None
-    return pl.concat(reader.rows(path, COLUMNS, FORMATS[form].options.model_validate(options), None))
+    return pl.concat(reader.rows(FileContent(path), COLUMNS, FORMATS[form].options.model_validate(options), None))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from export_pipeline.flow.content import FileContent
 from export_pipeline.formats.parquet import ParquetOptions
 from export_pipeline.model.dataset import INTEGER, JSON, Column
 from export_pipeline.model.errors import Rejected
@@ -219,4 +220,4 @@ def test_json_when_nested_then_the_reader_agrees(tmp_path: Path) -> None:
     reader, options = tables.FORMATS["parquet"].reader, ParquetOptions.model_validate({"nested": "struct"})
     assert reader is not None and reader.held is not None
     held = reader.held(tables.frame(list(enumerate(NESTED)), columns).collect(), columns, options)
-    assert_frame_equal(pl.concat(reader.rows(path, columns, options, None)), held)
+    assert_frame_equal(pl.concat(reader.rows(FileContent(path), columns, options, None)), held)

@@ -10,6 +10,7 @@ import openpyxl
 import pytest
 from openpyxl.workbook import Workbook
 
+from export_pipeline.flow.content import FileContent
 from export_pipeline.formats import _template
 from export_pipeline.formats._chart_sheet import MOST_GROUPS, OTHERS
 from export_pipeline.formats._xlsx_reader import READER
@@ -254,9 +255,13 @@ def test_workbook_when_its_datasets_have_the_same_columns_then_each_is_read_back
     assert READER.part is not None
     for place, expected in enumerate(rows):
         reader = READER.part(place)
-        found = [row["status"] for batch in reader.rows(path, COLUMNS, options, None) for row in batch.to_dicts()]
+        found = [
+            row["status"]
+            for batch in reader.rows(FileContent(path), COLUMNS, options, None)
+            for row in batch.to_dicts()
+        ]
         assert found == [f"s{status}" for status, *_ in expected]
-        assert reader.count(path, COLUMNS, options) == len(expected)
+        assert reader.count(FileContent(path), COLUMNS, options) == len(expected)
 
 
 def test_workbook_when_it_does_not_tell_whose_its_sheets_are_then_broken(tmp_path: Path) -> None:
@@ -264,7 +269,7 @@ def test_workbook_when_it_does_not_tell_whose_its_sheets_are_then_broken(tmp_pat
     path.write_bytes(data())
     assert READER.part is not None
     with pytest.raises(Broken):
-        READER.part(0).count(path, COLUMNS, XlsxOptions.model_validate({}))
+        READER.part(0).count(FileContent(path), COLUMNS, XlsxOptions.model_validate({}))
 
 
 def test_workbook_when_written_twice_then_the_same_bytes() -> None:

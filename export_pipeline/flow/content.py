@@ -1,0 +1,107 @@
+"""What a finished file holds, for whoever reads it again: where it was delivered, or on this machine; unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from export_pipeline.flow.compress import unpacked
+from export_pipeline.model.destination import Destination
+from export_pipeline.model.errors import Unproven
+from export_pipeline.model.format import Compression
+from export_pipeline.model.job import ExportFile
+from export_pipeline.model.verification import Content
+
+_CHUNK_BYTES = 1 << 20
+
+
+class FileContent:
+    """A file of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def chunks(self) -> Iterator[bytes]:
+        """See `Content.chunks`."""
+        with self._path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """See `Content.file`."""
+        yield self._path
+
+
+class StoredContent:
+    """A delivered file, whose SHA-256 is compared as it passes. `check_wanted` raises where nobody wants it any more.
+    Reading raises Unproven for other bytes than were delivered, and what the destination and `check_wanted` raise."""
+
+    def __init__(self, destination: Destination, file: ExportFile, check_wanted: Callable[[], None]) -> None:
+        self._destination = destination
+        self._file = file
+        self._check_wanted = check_wanted
+        self._right = False
+
+    def chunks(self) -> Iterator[bytes]:
+        """See `Content.chunks`."""
+        found, size = hashlib.sha256(), 0
+        for chunk in self._destination.read(self._file.key):
+            self._check_wanted()
+            found.update(chunk)
+            size += len(chunk)
+            yield chunk
+        compare_bytes(found.hexdigest(), size, self._file)
+        self._right = True
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """See `Content.file`."""
+        path = self._destination.path(self._file.key)
+        if path is not None:
+            yield path
+            return
+        with TemporaryDirectory(prefix="export-") as folder:
+            path = Path(folder, self._file.key.rpartition("/")[2])
+            with path.open("wb") as target:
+                for chunk in self.chunks():
+                    target.write(chunk)
+            yield path
+
+    def check(self) -> None:
+        """Reads all of it, unless that has been done."""
+        if not self._right:
+            for _ in self.chunks():
+                pass
+
+
+class UnpackedContent:
+    """The content of a file that is compressed as a whole."""
+
+    def __init__(self, packed: Content, compression: Compression) -> None:
+        self._packed = packed
+        self._compression = compression
+
+    def chunks(self) -> Iterator[bytes]:
+        """See `Content.chunks`."""
+        with self._packed.file() as path:
+            yield from unpacked(path, self._compression)
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """See `Content.file`."""
+        with TemporaryDirectory(prefix="export-") as folder:
+            path = Path(folder, "file")
+            with path.open("wb") as target:
+                for chunk in self.chunks():
+                    target.write(chunk)
+            yield path
+
+
+def compare_bytes(sha256: str, size: int, file: ExportFile) -> None:
+    """Raises Unproven unless so many bytes with that SHA-256 are those that were delivered."""
+    if sha256 != file.sha256:
+        raise Unproven(f"{file.key} is not the file that was delivered: its SHA-256 differs ({size:,} bytes)")
