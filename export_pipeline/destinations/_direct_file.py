@@ -16,6 +16,8 @@ from typing import Any, Self
 
 #: Bytes that go to the disk at once, from memory that is aligned as it wants it. Two of these are held.
 _BLOCK_BYTES = 4 << 20
+#: Bytes that are read at once.
+_CHUNK_BYTES = 1 << 20
 #: Not every system has it.
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
@@ -71,7 +73,7 @@ def read(path: Path) -> Iterator[bytes]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         _set_direct(descriptor, True)
-        block = mmap.mmap(-1, _BLOCK_BYTES)
+        block = mmap.mmap(-1, _CHUNK_BYTES)
         while size := _read(descriptor, block):
             yield block[:size]
     finally:
@@ -85,7 +87,7 @@ def _read(descriptor: int, block: mmap.mmap) -> int:
         if error.errno != errno.EINVAL:
             raise
         size = 0
-    if size < _BLOCK_BYTES:
+    if size < _CHUNK_BYTES:
         # What is left is no whole block, or the disk wants others.
         _set_direct(descriptor, False)
     return size or os.readv(descriptor, [block])

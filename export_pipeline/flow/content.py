@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 from export_pipeline.flow.compress import unpacked
 from export_pipeline.model.destination import Destination
-from export_pipeline.model.errors import Unproven
+from export_pipeline.model.errors import ExportError, Unproven
 from export_pipeline.model.format import Compression
 from export_pipeline.model.job import ExportFile
 from export_pipeline.model.verification import Content
@@ -44,12 +45,22 @@ class StoredContent:
         self._destination = destination
         self._file = file
         self._check_wanted = check_wanted
+        #: What the destination has raised.
+        self.failure: ExportError | None = None
         self._right = False
+        self._fetched: Path | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._open.close()
 
     def chunks(self) -> Iterator[bytes]:
         """See `Content.chunks`."""
         found, size = hashlib.sha256(), 0
-        for chunk in self._destination.read(self._file.key):
+        for chunk in self._read():
             self._check_wanted()
             found.update(chunk)
             size += len(chunk)
@@ -60,22 +71,29 @@ class StoredContent:
     @contextmanager
     def file(self) -> Iterator[Path]:
         """See `Content.file`."""
-        path = self._destination.path(self._file.key)
-        if path is not None:
-            yield path
-            return
-        with TemporaryDirectory(prefix="export-") as folder:
-            path = Path(folder, self._file.key.rpartition("/")[2])
-            with path.open("wb") as target:
-                for chunk in self.chunks():
-                    target.write(chunk)
-            yield path
+        yield self._destination.path(self._file.key) or self._here()
 
     def check(self) -> None:
         """Reads all of it, unless that has been done."""
         if not self._right:
             for _ in self.chunks():
                 pass
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            yield from self._destination.read(self._file.key)
+        except ExportError as error:
+            self.failure = error
+            raise
+
+    def _here(self) -> Path:
+        """The file, fetched once for all readings."""
+        if self._fetched is None:
+            folder = self._open.enter_context(TemporaryDirectory(prefix="export-"))
+            path = Path(folder, self._file.key.rpartition("/")[2])
+            _write(self.chunks(), path)
+            self._fetched = path
+        return self._fetched
 
 
 class UnpackedContent:
@@ -95,9 +113,7 @@ class UnpackedContent:
         """See `Content.file`."""
         with TemporaryDirectory(prefix="export-") as folder:
             path = Path(folder, "file")
-            with path.open("wb") as target:
-                for chunk in self.chunks():
-                    target.write(chunk)
+            _write(self.chunks(), path)
             yield path
 
 
@@ -105,3 +121,9 @@ def compare_bytes(sha256: str, size: int, file: ExportFile) -> None:
     """Raises Unproven unless so many bytes with that SHA-256 are those that were delivered."""
     if sha256 != file.sha256:
         raise Unproven(f"{file.key} is not the file that was delivered: its SHA-256 differs ({size:,} bytes)")
+
+
+def _write(chunks: Iterator[bytes], path: Path) -> None:
+    with path.open("wb") as target:
+        for chunk in chunks:
+            target.write(chunk)

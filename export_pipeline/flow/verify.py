@@ -147,14 +147,16 @@ def verify_delivered(destination: Destination, files: tuple[ExportFile, ...], ve
 
 def _check_stored(destination: Destination, file: ExportFile, verifier: Verifier) -> Verification:
     """Raises what `Verifier.check` raises, and Unproven where the bytes are others than were delivered."""
-    content = StoredContent(destination, file, verifier.check_wanted)
-    try:
-        proven = verifier.check(content, file)
-    except Unproven:
-        # Other bytes are the better answer than whatever they made of the rows.
+    with StoredContent(destination, file, verifier.check_wanted) as content:
+        try:
+            proven = verifier.check(content, file)
+        except Unproven:
+            if content.failure is not None:
+                raise content.failure from None
+            # Other bytes are the better answer than whatever they made of the rows.
+            content.check()
+            raise
         content.check()
-        raise
-    content.check()
     return proven
 
 

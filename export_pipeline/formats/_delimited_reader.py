@@ -83,7 +83,11 @@ def _check_header(head: bytes, columns: tuple[Column, ...], options: DelimitedOp
 
         found = restored(pl.Series(found, dtype=pl.String)).to_list()
     if found != expected:
-        raise Broken(f"the file's header is {', '.join(found)} and should be {', '.join(expected)}")
+        # It may be a row, whose values are nobody's business here.
+        raise Broken(f"the file's header should be {', '.join(expected)}, and is not")
+    ended = lines[-1].rstrip("\r\n") if lines else ""
+    if lines and lines[-1][len(ended) :] not in ("", options.line_end):
+        raise Broken("the file's header does not end as its rows should")
     mark = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
     return mark + len("".join(lines).encode())
 

@@ -75,15 +75,18 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
         try:
             with source(limits) as call, _connection(limits, threads) as connection:
                 query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, call, sql.Literal(before), limit)
-                for batch in ahead(connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS)):
-                    frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
-                    frame.columns = [column.name for column in columns]
-                    before += frame.height
-                    yield frame
+                # What is still being read when this ends is let go of here, else it would keep the file open.
+                with connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS) as batches:
+                    for batch in ahead(batches):
+                        frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
+                        frame.columns = [column.name for column in columns]
+                        before += frame.height
+                        yield frame
             return
         except ExportError:
             raise
         except Exception as error:
+            _pass_interrupt(error)
             # A very long row may be the reason: the next limits have room for it.
             if limits is _GENEROUS:
                 # The error's text may hold a value out of the rows.
@@ -100,9 +103,16 @@ def count(source: Source) -> int:
         except ExportError:
             raise
         except Exception as error:
+            _pass_interrupt(error)
             if limits is _GENEROUS:
                 raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
     raise AssertionError
+
+
+def _pass_interrupt(error: Exception) -> None:
+    """Ctrl-C as itself: DuckDB makes an error of its own of it."""
+    if type(error) is RuntimeError and "interrupted" in str(error):
+        raise KeyboardInterrupt from error
 
 
 def struct(values: Mapping[str, str]) -> sql.Composed:

@@ -51,8 +51,6 @@ class _Feeder(Thread):
     def run(self) -> None:
         try:
             self._feed()
-        except BrokenPipeError:
-            pass  # who reads has seen enough
         except BaseException as error:
             self.raised = error
         # Somebody who opens it once more reads nothing: else they would wait for ever.
@@ -74,5 +72,8 @@ class _Feeder(Thread):
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             for chunk in ahead(self._chunks):
                 left = memoryview(chunk)
-                while left:
-                    left = left[pipe.write(left) :]
+                try:
+                    while left:
+                        left = left[pipe.write(left) :]
+                except BrokenPipeError:
+                    return  # who reads has seen enough

@@ -1,5 +1,6 @@
 """The proof of completeness: what was read, what was delivered, and what a file's holder can prove."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,17 +10,18 @@ from typing import Any, BinaryIO
 import polars as pl
 import pytest
 
+from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.manage import verify_export
 from export_pipeline.flow.proof import Proof, compare
 from export_pipeline.flow.request import file_request
-from export_pipeline.flow.verify import verify_copy
+from export_pipeline.flow.verify import Verifier, verify_copy, verify_delivered
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
 from export_pipeline.model.errors import Broken, Rejected, Unproven
 from export_pipeline.model.format import FileContext, Format
-from export_pipeline.model.job import ExportJob, ExportRequest, Status
+from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest, Status
 from export_pipeline.model.verification import Certificate, Verification, Verify
 from export_pipeline_tests.flow.test_export import contents
 
@@ -189,3 +191,45 @@ def test_copy_when_there_is_no_manifest_then_says_so(delivered: Path, engine: En
     manifest.write_text(content)
     with pytest.raises(Rejected, match="is no manifest"):
         verify_copy(delivered, manifest, engine.formats, password=no_password)
+
+
+class Refusing:
+    """A store that refuses in the midst of a file, once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.reads = 0
+
+    def path(self, key: str) -> None:
+        return None
+
+    def read(self, key: str) -> Iterator[bytes]:
+        self.reads += 1
+        yield self._data[:3]
+        if self.reads == 1:
+            raise Broken("the bucket refused (AccessDenied)")
+        yield self._data[3:]
+
+
+def test_export_when_the_store_refuses_while_it_is_read_back_then_that_is_told_and_nothing_is_called_unproven(
+    engine: Engine,
+) -> None:
+    columns = (Column("id", INTEGER, "", ""),)
+    data, proof = b"id\n1\n2\n", Proof(columns, Verify.FULL)
+    proof.add(pl.DataFrame({"id": [1, 2]}))
+    file = ExportFile(
+        key="a.csv",
+        url="",
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        rows=2,
+        media_type="text/csv",
+        certificate=proof.certificate(),
+    )
+    document = {"format": "csv", "columns": [{"name": "id", "type": "integer"}], "options": {"profile": "raw"}}
+    verifier = Verifier(document, engine.formats, Attempt("x", 1), password=lambda name: None)
+    store = Refusing(data)
+    with pytest.raises(Broken, match="AccessDenied") as caught:
+        verify_delivered(store, (file,), verifier)  # type: ignore[arg-type]
+    assert caught.type is Broken
+    assert verify_delivered(store, (file,), verifier) is Verification.PASSED  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from export_pipeline.flow.content import FileContent
 from export_pipeline.formats.csv import CsvOptions
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
-from export_pipeline.model.errors import Rejected
+from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import FORMATS
 
@@ -23,6 +23,7 @@ COLUMNS = (
     Column("float", FLOAT, "", ""),
     Column("whole", INTEGER, "", ""),
 )
+RAW = CsvOptions.model_validate({"profile": "raw"})
 ROWS: list[tuple[Any, ...]] = [
     ('a "b", c; d\te|f', "1234.50", 0.25, -3),
     ("line\r\nbreak", "-0.05", 1e300, 2**63 - 1),
@@ -133,3 +134,30 @@ def test_single_column_when_it_has_nulls_then_no_row_is_lost(
     held = form.reader.held(tables.frame(rows, columns).collect(), columns, chosen)
     assert form.reader.count(FileContent(path), columns, chosen) == 4
     assert_frame_equal(pl.concat(form.reader.rows(FileContent(path), columns, chosen, None)), held)
+
+
+@pytest.mark.parametrize("data", [b"whole\r\n1\n2\n", b"whole\r1\n2\n"], ids=["crlf", "cr"])
+def test_file_when_its_header_ends_otherwise_than_its_rows_then_broken(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_bytes(data)
+    reader = FORMATS["csv"].reader
+    assert reader is not None
+    with pytest.raises(Broken, match="header does not end as its rows"):
+        list(reader.rows(FileContent(tmp_path / "file.csv"), COLUMNS[3:], RAW, None))
+
+
+def test_file_when_its_header_is_missing_then_broken_without_its_values(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_bytes(b"17\n18\n")
+    reader = FORMATS["csv"].reader
+    assert reader is not None
+    with pytest.raises(Broken, match=r"the file's header should be whole, and is not$"):
+        reader.count(FileContent(tmp_path / "file.csv"), COLUMNS[3:], RAW)
+
+
+def test_reading_when_interrupted_in_the_midst_then_ends(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_bytes(b"whole\n" + b"1234567890\n" * 2_000_000)
+    reader = FORMATS["csv"].reader
+    assert reader is not None
+    rows = reader.rows(FileContent(tmp_path / "file.csv"), COLUMNS[3:], RAW, None)
+    assert next(rows).height
+    with pytest.raises(KeyboardInterrupt):
+        rows.throw(KeyboardInterrupt)  # type: ignore[attr-defined]

@@ -71,3 +71,12 @@ def test_pipe_when_its_reader_fails_then_that_comes_out_and_no_thread_stays(erro
     with pytest.raises(error, match="of its own"), piped(chunks_of(50)):
         raise error("of its own")
     assert threading.active_count() == before
+
+
+def test_pipe_when_the_chunks_break_a_pipe_of_their_own_then_that_comes_out() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"x"
+        raise BrokenPipeError("of the store's")
+
+    with pytest.raises(BrokenPipeError, match="of the store's"), piped(chunks()) as path:
+        path.read_bytes()
