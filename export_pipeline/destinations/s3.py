@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MAX_PARTS = 10_000
 _PART_BYTES = 8 << 20
 #: Each request reads so much: one for a whole large object would have to end within the client's timeout.
-_READ_BYTES = 8 << 20
+_READ_BYTES = 2 << 20
 #: From this size on, asking the store for its checksum is cheaper than reading back.
 _LARGE_BYTES = 32 << 20
 
