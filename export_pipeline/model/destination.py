@@ -43,7 +43,8 @@ class Destination(Protocol):
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
         """Raises Broken unless the object is stored for good and has that size and SHA-256 (hexadecimal). It is read
-        back, unless this is the first time after writing and the store has verified the contents itself."""
+        back, unless this is the first time after writing and the store has verified the contents itself, or is a disk
+        of this machine, which has stored all that it was given, in a file that nobody has changed since."""
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects under the prefix."""
