@@ -135,7 +135,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture
 def bucket(s3_server: S3) -> Iterator[str]:
-    """A fresh, private bucket, which goes with all that is in it: the server has volumes for some dozens only."""
+    """A fresh, private bucket, which goes with all that is in it."""
     name = f"test-{uuid.uuid4().hex[:16]}"
     s3_server.create_bucket(name)
     yield name

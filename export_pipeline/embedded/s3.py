@@ -58,6 +58,9 @@ class S3:
             "volume.port": self.volume_port,
             "filer.port": self.filer_port,
             "admin.port": self.admin_port,
+            # Each bucket takes a volume at its first object. The default is what the free disk would hold of full
+            # ones, so that with 9 GB free the ninth bucket could not be written to.
+            "volume.max": 2000,
             "s3.config": self.folder / "identities.json",
             # Sockets have short names: it is found from the working directory, which is the server's folder.
             "s3.localSocket": "s3.sock",
