@@ -18,9 +18,9 @@ import polars as pl
 
 from benchmarks.process import python, run
 from export_pipeline.datasets.campaign_results import DATASET
+from export_pipeline.flow.memory import limit_memory
 from export_pipeline.formats.pdf import FORMAT
 from export_pipeline.model.format import FileContext, polars_type
-from export_pipeline.settings import limit_polars_buffers
 
 REPORTS = ("executive_summary", "detailed_results", "comparison")
 _NOVEMBER = datetime(2010, 11, 1, 9, tzinfo=UTC)
@@ -113,5 +113,5 @@ def _peak(pid: str) -> int:
 
 
 if __name__ == "__main__":
-    limit_polars_buffers()
+    limit_memory()
     main()

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 _MAX_PARTS = 10_000
 _PART_BYTES = 8 << 20
 #: Each request reads so much: one for a whole large object would have to end within the client's timeout.
-_READ_BYTES = 2 << 20
+_READ_BYTES = 8 << 20
+#: And so much of it is handed on at once: whoever keeps a little ahead does not keep another request's worth.
+_CHUNK_BYTES = 1 << 20
 #: From this size on, asking the store for its checksum is cheaper than reading back.
 _LARGE_BYTES = 32 << 20
 
@@ -97,23 +99,24 @@ class S3Bucket:
                 return None
         return Stored(key, found["size"], found["last_modified"])
 
-    def read(self, key: str) -> Iterator[bytes]:
+    def read(self, key: str) -> Iterator[bytes | memoryview]:
         """See `Destination.read`."""
         import obstore
 
         with told(self.bucket):
             size = obstore.head(self._store, key)["size"]
 
-            def piece(start: int) -> bytes:
+            def piece(start: int) -> memoryview:
                 end = min(start + _READ_BYTES, size)
-                return bytes(obstore.get_range(self._store, key, start=start, end=end)) if start < end else b""
+                return memoryview(obstore.get_range(self._store, key, start=start, end=end) if start < end else b"")
 
             with ThreadPoolExecutor(1, "read") as ahead:
                 following = ahead.submit(piece, 0)
                 for start in range(0, size, _READ_BYTES):
                     found = following.result()
                     following = ahead.submit(piece, start + _READ_BYTES)
-                    yield found
+                    for first in range(0, len(found), _CHUNK_BYTES):
+                        yield found[first : first + _CHUNK_BYTES]
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
         """See `Destination.confirm`.

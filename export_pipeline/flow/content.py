@@ -25,7 +25,7 @@ class FileContent:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes | memoryview]:
         """See `Content.chunks`."""
         with self._path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
@@ -57,7 +57,7 @@ class StoredContent:
     def __exit__(self, *raised: object) -> None:
         self._open.close()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes | memoryview]:
         """See `Content.chunks`."""
         found, size = hashlib.sha256(), 0
         for chunk in self._read():
@@ -79,7 +79,7 @@ class StoredContent:
             for _ in self.chunks():
                 pass
 
-    def _read(self) -> Iterator[bytes]:
+    def _read(self) -> Iterator[bytes | memoryview]:
         try:
             yield from self._destination.read(self._file.key)
         except ExportError as error:
@@ -103,7 +103,7 @@ class UnpackedContent:
         self._packed = packed
         self._compression = compression
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes | memoryview]:
         """See `Content.chunks`."""
         with self._packed.file() as path:
             yield from unpacked(path, self._compression)
@@ -123,7 +123,7 @@ def compare_bytes(sha256: str, size: int, file: ExportFile) -> None:
         raise Unproven(f"{file.key} is not the file that was delivered: its SHA-256 differs ({size:,} bytes)")
 
 
-def _write(chunks: Iterator[bytes], path: Path) -> None:
+def _write(chunks: Iterator[bytes | memoryview], path: Path) -> None:
     with path.open("wb") as target:
         for chunk in chunks:
             target.write(chunk)

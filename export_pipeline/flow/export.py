@@ -17,6 +17,7 @@ from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import open_source
 from export_pipeline.flow.extracts import open_extracts
 from export_pipeline.flow.incremental import Increment
+from export_pipeline.flow.memory import limit_memory
 from export_pipeline.flow.order import closed, make_order
 from export_pipeline.flow.package import write_package
 from export_pipeline.flow.publish import attempt_prefix, discreet, document_of, file_name, manifest, publish_manifest
@@ -27,7 +28,6 @@ from export_pipeline.flow.write import context_of, write_files
 from export_pipeline.model.access import SERVICE
 from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Superseded, Transient, Unproven
 from export_pipeline.model.job import ExportFile, ExportJob, Outcome, Phase, Status
-from export_pipeline.settings import limit_polars_buffers
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def run_to_the_end(engine: Engine, job: ExportJob, *, observer: Observer = _sile
 
 def deliver(engine: Engine, job: ExportJob, attempt: Attempt) -> Outcome:
     """One attempt's work, in its thread: from the checked plan to the published manifest."""
-    limit_polars_buffers()
+    limit_memory()
     order = make_order(engine, job.request, job.created_at)
     order = closed(reauthorize(engine, job, order, SERVICE if job.request.recurring else None))
     destination = engine.destination(job.request.destination)

@@ -49,7 +49,7 @@ class Followed:
     media_type: str
     size: int
     address: str | None
-    chunks: Iterator[bytes]
+    chunks: Iterator[bytes | memoryview]
 
 
 @dataclass(frozen=True)

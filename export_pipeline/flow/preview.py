@@ -18,6 +18,7 @@ from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.content import FileContent
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extract import open_source
+from export_pipeline.flow.memory import limit_memory
 from export_pipeline.flow.order import closed
 from export_pipeline.flow.plan import Order, Plan
 from export_pipeline.flow.publish import member_name
@@ -28,7 +29,6 @@ from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Cancelled, Rejected
 from export_pipeline.model.format import Compression, TextOptions
 from export_pipeline.model.job import ExportRequest
-from export_pipeline.settings import limit_polars_buffers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,7 +62,7 @@ def preview_export(engine: Engine, request: ExportRequest, *, rows: int = ROWS) 
         raise Rejected(f"rows={rows} is not how many rows to show: 1 to {MOST_ROWS:,}")
     if request.since:
         raise Rejected("which rows are new is known once all are read; leave out --since, and see the first of all")
-    limit_polars_buffers()
+    limit_memory()
     admitted = admit(engine, request)
     order = closed(admitted.order)
     attempt = Attempt(_ID, 1)

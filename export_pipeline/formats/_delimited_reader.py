@@ -51,7 +51,9 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: DelimitedOpt
     return batch.with_columns(pl.all().fill_null(""))
 
 
-def _body(chunks: Iterator[bytes], columns: tuple[Column, ...], options: DelimitedOptions) -> Iterator[bytes]:
+def _body(
+    chunks: Iterator[bytes | memoryview], columns: tuple[Column, ...], options: DelimitedOptions
+) -> Iterator[bytes | memoryview]:
     """The rows below a header of one line, which tells DuckDB how lines end: it takes a header for one line, and the
     first line break, also one within quotes, for what ends them all. Raises Broken where the header is another."""
     head = b""

@@ -19,7 +19,7 @@ _LOOK_EVERY_SECONDS = 0.02
 
 
 @contextmanager
-def piped(chunks: Iterator[bytes]) -> Iterator[Path]:
+def piped(chunks: Iterator[bytes | memoryview]) -> Iterator[Path]:
     """A path that the chunks can be read from, once, from the first to the last. Whoever reads has closed it, or will
     never open it, when the context ends; which then raises what `chunks` has raised."""
     with TemporaryDirectory(prefix="export-") as folder:
@@ -41,7 +41,7 @@ def piped(chunks: Iterator[bytes]) -> Iterator[Path]:
 
 
 class _Feeder(Thread):
-    def __init__(self, path: Path, chunks: Iterator[bytes]) -> None:
+    def __init__(self, path: Path, chunks: Iterator[bytes | memoryview]) -> None:
         super().__init__(name="pipe", daemon=True)
         self.raised: BaseException | None = None
         self._path = path

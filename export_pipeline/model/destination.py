@@ -38,7 +38,7 @@ class Destination(Protocol):
     def stat(self, key: str) -> Stored | None:
         """What is stored under the key, or None."""
 
-    def read(self, key: str) -> Iterator[bytes]:
+    def read(self, key: str) -> Iterator[bytes | memoryview]:
         """The object's bytes, in chunks."""
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:

@@ -51,7 +51,7 @@ class Content(Protocol):
     """What a finished file holds, unpacked, for as many readings as it takes. Raises Broken where it cannot be
     unpacked."""
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes | memoryview]:
         """Its bytes, from the first to the last."""
 
     def file(self) -> AbstractContextManager[Path]:
