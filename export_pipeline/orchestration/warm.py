@@ -1,8 +1,9 @@
-"""The warm process: has Dagster imported and forks a run worker for each line that it reads.
+"""The warm process: has Dagster and the project imported and forks a run worker for each line that it reads.
 
-Starting Python and importing Dagster takes more than a second, a fork some milliseconds. Only what starts no thread may
-be imported here (Polars, DuckDB, PyArrow and NumPy do start some), and no code of the project's: it would be the old
-one after a reload. It ends with its standard input; its workers live on, unless they are to end with it.
+Starting Python and importing both takes more than a second, a fork some milliseconds. Only what starts no thread may be
+imported here (Polars does, whatever it is told), and nothing that reads settings or users' datasets, which a worker
+finds as they are when it starts. Once the project's own files have changed it forks no more: that would be the old
+code. It ends with its standard input; its workers live on, unless they are to end with it.
 
 Each line is a JSON object {"arguments", "log"}; each is answered by one, {"pid"} or {"error"}.
 """
@@ -32,11 +33,22 @@ _PRELOADED = (
     "dagster._core.storage.runs.sqlite",
     "dagster._core.storage.schedules.sqlite",
     "dagster._core.storage.sqlite_storage",
+    "adbc_driver_manager",
+    "adbc_driver_postgresql",
     "boto3",
+    "botocore.client",
+    "duckdb",
+    "obstore.store",
     "psycopg",
     "psycopg_pool",
-    "pydantic_settings",
+    "pyarrow",
+    "export_pipeline.orchestration.build",
 )
+_PROJECT = Path(__file__).parents[1]
+#: NumPy and Arrow start no thread then: of linear algebra, which nobody does here, and one that tidies up memory.
+_WITHOUT_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+#: Linux lists a process's threads here, also those that Python does not know.
+_THREADS = Path("/proc/self/task")
 _PR_SET_PDEATHSIG = 1
 _STOPPING = {signal.SIGINT, signal.SIGTERM}
 #: How long a run that was told to stop may take before its worker is killed (seconds).
@@ -45,6 +57,9 @@ _GRACE_SECONDS = 20.0
 
 def serve(end_workers: bool) -> None:
     """Imports, then forks a worker for each line of standard input, until it ends."""
+    for name, value in _WITHOUT_THREADS.items():
+        os.environ.setdefault(name, value)
+    as_imported = _project()
     for name in _PRELOADED:
         importlib.import_module(name)
     # Nobody waits for the workers, so the system removes what is left of them.
@@ -55,12 +70,21 @@ def serve(end_workers: bool) -> None:
     gc.freeze()  # shared memory stays shared
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
-        sys.stdout.write(json.dumps(_fork(order["arguments"], Path(order["log"]), end_workers)) + "\n")
+        if _project() == as_imported:
+            answer = _fork(order["arguments"], Path(order["log"]), end_workers)
+        else:
+            answer = {"error": "the project's code has changed since it was imported"}
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 
+def _project() -> dict[str, int]:
+    """The project's modules, and when each was changed."""
+    return {str(path): path.stat().st_mtime_ns for path in _PROJECT.rglob("*.py")}
+
+
 def _fork(arguments: str, log: Path, end_workers: bool) -> dict[str, object]:
-    if threading.active_count() > 1:
+    if (len(list(_THREADS.iterdir())) if _THREADS.exists() else threading.active_count()) > 1:
         return {"error": "the warm process has threads: forking it is not safe"}
     warm = os.getpid()
     try:

@@ -1,5 +1,6 @@
 """How a run's worker is recognised, and what the launcher says of one that is not there."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._daemon.controller import create_daemon_of_type
+from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 
 from export_pipeline.orchestration.launcher import WORKER_TAG, WarmProcessRunLauncher
 from export_pipeline.orchestration.local import prepare_home
+from export_pipeline.orchestration.queue import PromptRunCoordinator
 from export_pipeline.orchestration.worker import Worker
 
 
@@ -57,6 +61,51 @@ def test_dagster_yaml_when_loaded_then_names_our_launcher(instance: dg.DagsterIn
     assert instance.run_monitoring_enabled
     root = Path(__file__).parents[2] / "dagster.yaml"
     assert root.read_text() == (files("export_pipeline.orchestration") / "dagster.yaml").read_text()
+
+
+def test_queue_when_loaded_then_looked_at_twice_a_second_with_its_limits(instance: dg.DagsterInstance) -> None:
+    assert isinstance(instance.run_coordinator, PromptRunCoordinator)
+    daemon = create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)
+    assert isinstance(daemon, QueuedRunCoordinatorDaemon)
+    assert daemon.interval_seconds < 0.5
+    limits = instance.get_concurrency_config().run_queue_config
+    assert limits is not None
+    assert (limits.max_concurrent_runs, limits.max_user_code_failure_retries) == (4, 3)
+    assert {limit["key"] for limit in limits.tag_concurrency_limits} == {"export/size", "export/owner"}
+
+
+_WARM = """
+import sys
+from pathlib import Path
+from export_pipeline.orchestration import warm
+warm._PROJECT = Path(sys.argv[1])
+warm.serve(end_workers=True)
+"""
+
+
+def test_warm_process_when_the_code_has_changed_then_forks_no_more(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "module.py").write_text("")
+    order = json.dumps({"arguments": "no run at all", "log": str(tmp_path / "log")})
+    with subprocess.Popen(
+        [sys.executable, "-c", _WARM, str(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as warm:
+        assert warm.stdin is not None
+        assert warm.stdout is not None
+
+        def answer() -> dict[str, object]:
+            warm.stdin.write(f"{order}\n")
+            warm.stdin.flush()
+            told: dict[str, object] = json.loads(warm.stdout.readline())
+            return told
+
+        # It would not fork with threads: whatever it imports starts none.
+        assert set(answer()) == {"pid"}
+        (code / "another.py").write_text("")
+        assert answer() == {"error": "the project's code has changed since it was imported"}
+        warm.stdin.close()
+    assert warm.returncode == 0
 
 
 def test_run_when_its_worker_is_gone_then_is_not_healthy_and_terminating_it_cancels_it(
