@@ -57,8 +57,7 @@ _GRACE_SECONDS = 20.0
 
 def serve(end_workers: bool) -> None:
     """Imports, then forks a worker for each line of standard input, until it ends."""
-    for name, value in _WITHOUT_THREADS.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(_WITHOUT_THREADS)
     as_imported = _project()
     for name in _PRELOADED:
         importlib.import_module(name)
