@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,6 +17,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote
 
+from export_pipeline.ahead import ahead
 from export_pipeline.destinations._s3_errors import no_keys, s3_code, told
 from export_pipeline.destinations._s3_upload import Upload
 from export_pipeline.model.destination import DestinationType, Stored
@@ -106,17 +106,13 @@ class S3Bucket:
         with told(self.bucket):
             size = obstore.head(self._store, key)["size"]
 
-            def piece(start: int) -> memoryview:
-                end = min(start + _READ_BYTES, size)
-                return memoryview(obstore.get_range(self._store, key, start=start, end=end) if start < end else b"")
-
-            with ThreadPoolExecutor(1, "read") as ahead:
-                following = ahead.submit(piece, 0)
-                for start in range(0, size, _READ_BYTES):
-                    found = following.result()
-                    following = ahead.submit(piece, start + _READ_BYTES)
-                    for first in range(0, len(found), _CHUNK_BYTES):
-                        yield found[first : first + _CHUNK_BYTES]
+            pieces = (
+                memoryview(obstore.get_range(self._store, key, start=start, end=min(start + _READ_BYTES, size)))
+                for start in range(0, size, _READ_BYTES)
+            )
+            for piece in ahead(pieces):
+                for start in range(0, len(piece), _CHUNK_BYTES):
+                    yield piece[start : start + _CHUNK_BYTES]
 
     def confirm(self, key: str, *, bytes: int, sha256: str) -> None:
         """See `Destination.confirm`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from export_pipeline.formats._ahead import ahead
+from export_pipeline.ahead import ahead
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, ExportError, Rejected
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
-from export_pipeline.formats._ahead import ahead
+from export_pipeline.ahead import ahead
 
 #: What a pipe may hold, where the system lets one ask (bytes).
 _PIPE_BYTES = 1 << 20

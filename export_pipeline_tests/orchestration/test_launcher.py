@@ -108,6 +108,22 @@ def test_warm_process_when_the_code_has_changed_then_forks_no_more(tmp_path: Pat
     assert warm.returncode == 0
 
 
+_WARM_WITH_POLARS = """
+from export_pipeline.orchestration import warm
+warm._PRELOADED = ("polars",)
+warm.serve(end_workers=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the threads that Python does not know")
+def test_warm_process_when_a_library_has_threads_then_does_not_fork(tmp_path: Path) -> None:
+    order = json.dumps({"arguments": "no run at all", "log": str(tmp_path / "log")})
+    done = subprocess.run(
+        [sys.executable, "-c", _WARM_WITH_POLARS], input=f"{order}\n", capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {"error": "the warm process has threads: forking it is not safe"}
+
+
 def test_run_when_its_worker_is_gone_then_is_not_healthy_and_terminating_it_cancels_it(
     instance: dg.DagsterInstance,
 ) -> None:
