@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from psycopg import sql
 
+from export_pipeline.ahead import reading_ahead
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.cuts import check_cuts
 from export_pipeline.flow.engine import Engine
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Bytes in a batch: 2 MiB keeps memory flat, 8 MiB nearly doubles it (measured; see docs/performance.md).
 BATCH_BYTES = 2 << 20
+#: So many batches wait for whoever writes: what reads and what writes are never quite as quick as each other.
+_BATCHES_AHEAD = 2
 
 #: What PostgreSQL says of a text that is not of the type that it is read as.
 _OF_ANOTHER_TYPE = ("invalid input syntax for type", "out of range")
@@ -110,9 +113,11 @@ def stream(source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Atte
                 import pyarrow  # noqa: F401
 
                 batches, _ = running.result()
+        # Within the statement, which must not be closed while somebody reads from it.
+        read = stack.enter_context(reading_ahead(_reader(batches), _BATCHES_AHEAD, statement.cancel))
         selection = fitted.plan.selection
         yield rows_of(
-            _reader(batches),
+            read,
             selection,
             attempt,
             partial(_property_errors, selection) if selection.properties else translated_errors,
@@ -244,25 +249,23 @@ class _Shape:
         self.schema = pl.Schema({column.name: polars_type(column) for column in columns})
         self.decimals = [column for column in columns if column.type.kind is Kind.DECIMAL]
         self.calendar = [column for column in columns if column.type.kind in (Kind.DATE, Kind.TIMESTAMP)]
-        self.casts = [pl.col(name).cast(dtype) for name, dtype in self.schema.items()]
-        self.findings = [
-            *(_too_fine(column).any().alias(column.name) for column in self.decimals),
-            *(_off_calendar(column).any().alias(column.name) for column in self.calendar),
-        ]
 
     def apply(self, frame: pl.DataFrame, rows_before: int) -> pl.DataFrame:
         import polars as pl
 
-        if self.findings:
-            found = frame.select(self.findings).row(0, named=True)
-            for name, wrong in found.items():
+        # By column and in this thread where Polars can: what it gives to its own threads waits for a core.
+        for column in self.calendar:
+            if not _on_calendar(frame[column.name], column):
+                raise self._refusal(frame, column, _off_calendar(column), rows_before)
+        if self.decimals:
+            found = frame.select(_too_fine(column).any() for column in self.decimals).row(0)
+            for column, wrong in zip(self.decimals, found, strict=True):
                 if wrong:
-                    raise self._refusal(frame, name, rows_before)
+                    raise self._refusal(frame, column, _too_fine(column), rows_before)
         try:
-            shaped: pl.DataFrame = frame.select(self.casts)
+            return pl.DataFrame([frame[name].cast(dtype) for name, dtype in self.schema.items()])
         except pl.exceptions.PolarsError as error:
             raise self._too_long(frame, rows_before) from error
-        return shaped
 
     def _too_long(self, frame: pl.DataFrame, rows_before: int) -> Rejected:
         """What to say of a batch in which a number has more digits than its column can hold."""
@@ -281,9 +284,8 @@ class _Shape:
                 )
         raise Broken("a batch of the source is not of the declared types; this is a defect, please report it")
 
-    def _refusal(self, frame: pl.DataFrame, name: str, rows_before: int) -> Rejected:
-        column = next(column for column in self.columns if column.name == name)
-        test = _too_fine(column) if column in self.decimals else _off_calendar(column)
+    def _refusal(self, frame: pl.DataFrame, column: Column, test: pl.Expr, rows_before: int) -> Rejected:
+        name = column.name
         row = rows_before + 1 + (frame.select(test.fill_null(False).arg_max()).item() or 0)
         if column in self.decimals:
             return Rejected(
@@ -304,8 +306,20 @@ def _too_fine(column: Column) -> pl.Expr:
     return ~pl.col(column.name).str.contains(rf"^-?[0-9]+(\.[0-9]{{0,{column.type.scale}}}0*)?$")
 
 
+def _on_calendar(values: pl.Series, column: Column) -> bool:
+    import polars as pl
+
+    physical = values.cast(pl.Int64)
+    first, last = _calendar(column)
+    least, greatest = cast("int | None", physical.min()), cast("int | None", physical.max())
+    return least is None or greatest is None or first <= least <= greatest <= last
+
+
 def _off_calendar(column: Column) -> pl.Expr:
     import polars as pl
 
-    bounds = _DAYS if column.type.kind is Kind.DATE else _MICROSECONDS
-    return ~pl.col(column.name).to_physical().is_between(*bounds)
+    return ~pl.col(column.name).to_physical().is_between(*_calendar(column))
+
+
+def _calendar(column: Column) -> tuple[int, int]:
+    return _DAYS if column.type.kind is Kind.DATE else _MICROSECONDS
