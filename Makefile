@@ -36,10 +36,12 @@ demo: .venv/runtime.stamp
 up: .venv/runtime.stamp
 	@$(BIN)/export-pipeline up $(ARGS)
 
-# A folder of the run's own: pytest's usual one is tidied up by whichever run comes next.
+# A folder of the run's own: pytest's usual one is tidied up by whichever run comes next. And one in memory, where there
+# is such a place, for the tests' databases.
 test: check
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && trap 'exit 130' INT TERM && \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --basetemp="$$folder/pytest" --cov=export_pipeline $(ARGS)
+	@folder=$$(mktemp -d) && memory=$$(mktemp -d -p /dev/shm 2>/dev/null || true) && \
+	trap 'rm -rf "$$folder" "$$memory"' EXIT && trap 'exit 130' INT TERM && \
+	TESTS_IN_MEMORY="$$memory" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --basetemp="$$folder/pytest" --cov=export_pipeline $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
