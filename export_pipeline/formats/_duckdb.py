@@ -131,8 +131,6 @@ def _connection(limits: Limits, threads: int = 2) -> Iterator[duckdb.DuckDBPyCon
         "TimeZone": "UTC",
         "autoinstall_known_extensions": "false",
         "temp_directory": "",
-        # As Polars holds texts: a quarter less work.
-        "produce_arrow_string_view": "true",
     }
     connection = duckdb.connect(config=config)
     try:
