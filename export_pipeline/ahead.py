@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -38,6 +38,8 @@ def reading_ahead(items: Iterable[T], depth: int, stop: Callable[[], None]) -> I
         yield following()
     finally:
         thread.shutdown(wait=False, cancel_futures=True)
-        if not all(map(Future.done, asked)):
-            stop()
+        if not all(map(Future.done, tuple(asked))):
+            # Where it fails, that is not what is wrong.
+            with suppress(Exception):
+                stop()
         thread.shutdown()

@@ -1,5 +1,6 @@
 """Reading ahead: the same items in the same order, errors in their place, and nobody left reading when it ends."""
 
+import time
 from collections.abc import Iterator
 from threading import Event
 
@@ -61,6 +62,24 @@ def test_whoever_still_reads_is_stopped_and_waited_for() -> None:
         assert next(items) == 1
         assert reading.wait(10)
     assert left.is_set()
+
+
+def test_an_error_of_whoever_takes_comes_out_though_stopping_fails() -> None:
+    def failing() -> None:
+        raise OSError("no way to stop it")
+
+    reading = Event()
+
+    def slow() -> Iterator[int]:
+        yield 1
+        reading.set()
+        time.sleep(0.3)
+        yield 2
+
+    with pytest.raises(ValueError, match="no room"), reading_ahead(slow(), 2, failing) as items:
+        assert next(items) == 1
+        assert reading.wait(10)
+        raise ValueError("no room")
 
 
 def test_what_was_not_taken_is_let_go_of() -> None:
