@@ -19,8 +19,11 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 
 @contextmanager
 def reading_ahead(items: Iterable[T], depth: int, stop: Callable[[], None]) -> Iterator[Iterator[T]]:
-    """The same items, none of which is None, of which a thread has up to `depth` ready. Nobody is in `items` any more
-    when the context ends: where somebody is, `stop` is called, which should have them raise, and they are waited for.
+    """The same items, none of which is None, of which a thread has up to `depth` ready. Raises what yielding them
+    raises, in its place.
+
+    Nobody is in `items` any more when the context ends: where somebody is, `stop` is called, which should have them
+    raise, and they are waited for.
     """
     # A generator, since that has nothing more to tell after an error.
     remaining = (item for item in items)

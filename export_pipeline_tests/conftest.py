@@ -76,7 +76,7 @@ def _quick_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in memory, where `make test` found a place for one and there is room; else one on the disk.
 
     Thousands of databases come and go, of 300 files each, and ext4 does not use a deleted file's inode again for
-    minutes, but looks at each of them whenever it needs one: a third of these tests' time.
+    minutes, but looks at each of them whenever it needs one: a tenth of the tests' time, of some files' a third.
     """
     memory = os.environ.get("TESTS_IN_MEMORY")
     if memory and shutil.disk_usage(memory).free >= _ROOM_BYTES:

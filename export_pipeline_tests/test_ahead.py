@@ -9,17 +9,15 @@ import pytest
 from export_pipeline.ahead import ahead, reading_ahead
 
 
-def unneeded() -> None:
-    raise AssertionError("nobody was reading any more")
-
-
 @pytest.mark.parametrize("depth", [1, 2, 5])
-def test_the_items_come_in_their_order(depth: int) -> None:
-    with reading_ahead(range(100), depth, unneeded) as items:
+def test_items_when_all_are_taken_then_in_their_order_and_nobody_is_stopped(depth: int) -> None:
+    stopped = Event()
+    with reading_ahead(range(100), depth, stopped.set) as items:
         assert list(items) == list(range(100))
+    assert not stopped.is_set()
 
 
-def test_an_error_comes_in_its_place_and_ends_it() -> None:
+def test_items_when_one_fails_then_raised_in_its_place() -> None:
     def failing() -> Iterator[int]:
         yield from (1, 2)
         raise ValueError("the third")
@@ -30,7 +28,7 @@ def test_an_error_comes_in_its_place_and_ends_it() -> None:
             next(items)
 
 
-def test_only_so_many_are_read_ahead() -> None:
+def test_items_when_one_was_taken_then_only_so_many_are_read_ahead() -> None:
     asked: list[int] = []
     third = Event()
 
@@ -48,7 +46,7 @@ def test_only_so_many_are_read_ahead() -> None:
     assert asked == [0, 1, 2]
 
 
-def test_whoever_still_reads_is_stopped_and_waited_for() -> None:
+def test_reader_when_it_still_reads_at_the_end_then_stopped_and_waited_for() -> None:
     stopped, reading, left = Event(), Event(), Event()
 
     def blocked() -> Iterator[int]:
@@ -64,7 +62,7 @@ def test_whoever_still_reads_is_stopped_and_waited_for() -> None:
     assert left.is_set()
 
 
-def test_an_error_of_whoever_takes_comes_out_though_stopping_fails() -> None:
+def test_error_of_whoever_takes_when_stopping_fails_then_comes_out() -> None:
     def failing() -> None:
         raise OSError("no way to stop it")
 
@@ -82,7 +80,7 @@ def test_an_error_of_whoever_takes_comes_out_though_stopping_fails() -> None:
         raise ValueError("no room")
 
 
-def test_what_was_not_taken_is_let_go_of() -> None:
+def test_items_when_not_all_are_taken_then_the_rest_is_let_go_of() -> None:
     closed = Event()
 
     def endless() -> Iterator[int]:
