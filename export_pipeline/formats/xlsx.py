@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from pydantic import Field
 
+from export_pipeline.ahead import ahead
 from export_pipeline.formats._cells import cells_of
 from export_pipeline.formats._figures import compute
 from export_pipeline.formats._locale import Locale
@@ -151,7 +152,7 @@ def _fill(template: Path, workbook: Path, sheets: Sequence[DataSheet], parts: Se
             # A sheet of a million rows may be longer than a ZIP file's usual 4 GiB.
             with filled.open(entry.filename, "w", force_zip64=True) as file:
                 file.write(head)
-                for xml in rows.xml(sheet.rows, styles):
+                for xml in ahead(rows.xml(sheet.rows, styles)):
                     file.write(xml)
                 file.write(tail)
     return [part.written for part in parts]
