@@ -17,10 +17,10 @@ from export_pipeline.model.template import HELD
 from export_pipeline.model.verification import Verify
 from export_pipeline.orchestration.reporting import (
     ProgressLog,
+    estimate_told,
     failure_of,
     failures_told,
     materialization,
-    tell_estimate,
 )
 from export_pipeline.orchestration.resource import ServicesResource
 
@@ -138,11 +138,11 @@ def export(context: dg.OpExecutionContext, config: ExportConfig, services: dg.Re
     """One export: `flow.export.run_export`."""
     with failures_told(context), services.open() as engine:
         job = _filed(context, engine, config) if config.export_id else _file(context, engine, config)
-        tell_estimate(context, engine, job)
-        try:
-            done = run_export(engine, job, run_id=context.run_id, observer=ProgressLog(context.log))
-        except Transient as error:
-            raise failure_of(error, engine.jobs.get(job.id)) from error
+        with estimate_told(context, engine, job):
+            try:
+                done = run_export(engine, job, run_id=context.run_id, observer=ProgressLog(context.log))
+            except Transient as error:
+                raise failure_of(error, engine.jobs.get(job.id)) from error
         context.log.info(f"delivered {done.rows or 0:,} rows, {done.bytes or 0:,} bytes: {done.files[0].url}")
         context.log_event(materialization(engine, done, link=not done.request.recurring))
 

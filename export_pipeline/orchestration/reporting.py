@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import Logger
+from threading import Thread
 from typing import Any
 
 import dagster as dg
@@ -24,6 +25,8 @@ from export_pipeline.model.job import ExportJob
 
 #: A line costs Dagster 4 ms.
 _LOG_SECONDS = 2.0
+#: How long an export that has ended waits to be told what it was thought to come to.
+_ESTIMATE_SECONDS = 5.0
 
 
 def export_asset_key(dataset: str) -> dg.AssetKey:
@@ -104,8 +107,19 @@ def materialization(engine: Engine, job: ExportJob, *, link: bool) -> dg.AssetMa
     )
 
 
-def tell_estimate(context: dg.OpExecutionContext, engine: Engine, job: ExportJob) -> None:
-    """Says, when a run begins, what the export will come to by PostgreSQL's own estimate, and what to mind."""
+@contextmanager
+def estimate_told(context: dg.OpExecutionContext, engine: Engine, job: ExportJob) -> Iterator[None]:
+    """Around an export: says, when it begins, what it will come to by PostgreSQL's own estimate, and what to mind. In a
+    thread of its own, as that takes a small export as long as its rows do."""
+    thread = Thread(target=_tell_estimate, args=(context, engine, job), name="estimate", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(_ESTIMATE_SECONDS)
+
+
+def _tell_estimate(context: dg.OpExecutionContext, engine: Engine, job: ExportJob) -> None:
     if job.request.recurring:
         return  # made from extracts: the source is not asked
     try:
