@@ -38,6 +38,7 @@ def open_services(settings: Settings | None = None) -> Iterator[Engine]:
                 settings.source,
                 snapshot_seconds=settings.snapshot_seconds,
                 own_role=settings.source_own_role,
+                driver=settings.postgres_driver,
                 tuning={
                     "work_mem": settings.work_mem,
                     "max_parallel_workers_per_gather": settings.parallel_workers,

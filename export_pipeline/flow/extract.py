@@ -29,6 +29,7 @@ from export_pipeline.model.errors import Broken, Rejected, Transient
 from export_pipeline.model.format import polars_type
 
 if TYPE_CHECKING:
+    import adbc_driver_manager
     import polars as pl
 
 #: Bytes in a batch: 2 MiB keeps memory flat, 8 MiB nearly doubles it (measured; see docs/performance.md).
@@ -92,11 +93,10 @@ def stream(source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Atte
     0.3 s and 60 MB.
     """
     import adbc_driver_manager
-    import adbc_driver_postgresql
 
     with ExitStack() as stack:
         with translated_errors(attempt):
-            database = stack.enter_context(adbc_driver_postgresql.connect(source.url.get_secret_value()))
+            database = stack.enter_context(_database(source))
             connection = stack.enter_context(adbc_driver_manager.AdbcConnection(database))
             connection.set_autocommit(False)
             statement = stack.enter_context(adbc_driver_manager.AdbcStatement(connection))
@@ -124,6 +124,16 @@ def stream(source: Source, snapshot: Snapshot, fitted: FittedPlan, attempt: Atte
             estimated=fitted.rows_estimated,
             most=fitted.plan.row_limit,
         )
+
+
+def _database(source: Source) -> adbc_driver_manager.AdbcDatabase:
+    import adbc_driver_manager
+    import adbc_driver_postgresql
+
+    url = source.url.get_secret_value()
+    if source.driver is None:
+        return adbc_driver_postgresql.connect(url)
+    return adbc_driver_manager.AdbcDatabase(driver=str(source.driver), uri=url)
 
 
 def _reader(batches: Any) -> Any:
@@ -202,6 +212,10 @@ def translated_errors(attempt: Attempt) -> Iterator[None]:
         if state[:2] in ("08", "40", "53") or state[:3] == "57P" or "connect" in text or "EOF" in text:
             raise Transient(
                 "the source database cannot be reached or went away; check that it is up and EXPORT_SOURCE_URL"
+            ) from error
+        if "[Driver Manager]" in text:
+            raise Broken(
+                "the driver for PostgreSQL cannot be loaded: see EXPORT_POSTGRES_DRIVER, or install the project anew"
             ) from error
         if state == "55P03" or "lock timeout" in text:
             raise Transient("a table of the source is locked, perhaps by a migration") from error

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import LiteralString
 
 import psycopg
@@ -38,7 +39,8 @@ class Snapshot:
 
 class Source:
     """The source database, by its URL. `own_role` is the role that a person's own rows are read in; None: as it is.
-    `tuning` are settings of PostgreSQL's for the transaction that reads the rows, by name."""
+    `tuning` are settings of PostgreSQL's for the transaction that reads the rows, by name; `driver` is the library of
+    ADBC's that reads them, where it is not the one that was installed."""
 
     def __init__(
         self,
@@ -47,11 +49,13 @@ class Source:
         snapshot_seconds: int,
         own_role: str | None = None,
         tuning: Mapping[str, str | int] | None = None,
+        driver: Path | None = None,
     ) -> None:
         self.url = url
         self.snapshot_seconds = snapshot_seconds
         self.own_role = own_role
         self.tuning = dict(tuning or {})
+        self.driver = driver
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -1,6 +1,8 @@
 """What PostgreSQL is set to in the transaction that reads an export's rows."""
 
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -8,8 +10,9 @@ import pytest
 from export_pipeline.flow.engine import Engine
 from export_pipeline.model.access import Role, Scope
 from export_pipeline.model.dataset import TEXT, Column, Dataset
+from export_pipeline.model.errors import Broken
 from export_pipeline.services import open_services
-from export_pipeline.settings import load_settings
+from export_pipeline.settings import SettingsError, load_settings
 from export_pipeline_tests.datasets.reading import read
 
 NAMES = ("work_mem", "max_parallel_workers_per_gather", "jit", "parallel_tuple_cost")
@@ -38,3 +41,25 @@ def test_session_when_settings_say_so_then_postgresql_reads_the_rows_with_them(s
         aggregating = found(engine, replace(ASKED, source="(SELECT 1 WHERE {where}) AS one"))
     assert (plain["work_mem"], plain["max_parallel_workers_per_gather"], plain["jit"]) == ("77MB", workers, "off")
     assert float(aggregating["parallel_tuple_cost"]) < float(plain["parallel_tuple_cost"])
+
+
+def test_driver_when_another_build_is_set_then_it_reads_the_rows(sample_url: str, tmp_path: Path) -> None:
+    installed = files("adbc_driver_postgresql") / "libadbc_driver_postgresql.so"
+    other = tmp_path / "libadbc_driver_postgresql.so"
+    other.write_bytes(installed.read_bytes())
+    with open_services(load_settings(DATABASE_URL=sample_url, EXPORT_POSTGRES_DRIVER=str(other))) as engine:
+        assert found(engine, ASKED)["jit"] == "off"
+    mapped = Path("/proc/self/maps")
+    assert not mapped.exists() or str(other) in mapped.read_text()
+
+
+def test_driver_when_it_is_none_then_refused_and_the_setting_named(sample_url: str, tmp_path: Path) -> None:
+    other = tmp_path / "libadbc_driver_postgresql.so"
+    other.write_text("not a library")
+    with (
+        open_services(load_settings(DATABASE_URL=sample_url, EXPORT_POSTGRES_DRIVER=str(other))) as engine,
+        pytest.raises(Broken, match="EXPORT_POSTGRES_DRIVER"),
+    ):
+        found(engine, ASKED)
+    with pytest.raises(SettingsError, match="EXPORT_POSTGRES_DRIVER"):
+        load_settings(DATABASE_URL=sample_url, EXPORT_POSTGRES_DRIVER=str(tmp_path / "none.so"))
