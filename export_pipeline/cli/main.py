@@ -94,7 +94,8 @@ def _leave(code: int) -> NoReturn:
     until = time.monotonic() + _GRACE_SECONDS
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and (code or not thread.daemon):
-            thread.join(max(0.0, until - time.monotonic()))
+            with contextlib.suppress(AssertionError):  # a library's own thread, which Python cannot wait for
+                thread.join(max(0.0, until - time.monotonic()))
     atexit._run_exitfuncs()  # temporary files go
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # whoever read it has gone

@@ -263,20 +263,22 @@ def test_dataset_when_it_is_the_users_own_over_other_tables_then_it_works_like_o
         assert run(*ask, "--filter", "shop_id=3", "--direct", **places).returncode == 4
 
 
-def test_command_when_a_worker_was_given_up_in_a_library_then_its_own_exit_code(tmp_path: Path) -> None:
-    script = """if True:
+@pytest.mark.parametrize("first", ["pass", "threading.current_thread()"], ids=["unknown", "known to Python"])
+def test_command_when_a_worker_was_given_up_in_a_library_then_its_own_exit_code(tmp_path: Path, first: str) -> None:
+    script = f"""if True:
         import sys, tempfile, threading, time
         import polars as pl
         from export_pipeline.cli.main import main
 
         def busy(batch):
+            {first}
             entered.set()
             while True:
                 time.sleep(0.0002)
 
         def work():
             with tempfile.TemporaryDirectory():
-                pl.LazyFrame({"a": [1]}).map_batches(busy, streamable=True).collect(engine="streaming")
+                pl.LazyFrame({{"a": [1]}}).map_batches(busy, streamable=True).collect(engine="streaming")
 
         entered = threading.Event()
         threading.Thread(target=work, daemon=True).start()
