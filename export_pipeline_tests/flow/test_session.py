@@ -1,5 +1,6 @@
 """What PostgreSQL is set to in the transaction that reads an export's rows."""
 
+import time
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +14,7 @@ from export_pipeline.model.dataset import TEXT, Column, Dataset
 from export_pipeline.model.errors import Broken
 from export_pipeline.services import open_services
 from export_pipeline.settings import SettingsError, load_settings
-from export_pipeline_tests.datasets.reading import read
+from export_pipeline_tests.datasets.reading import ask, authorized, read, read_source
 
 NAMES = ("work_mem", "max_parallel_workers_per_gather", "jit", "parallel_tuple_cost")
 ASKED = Dataset(
@@ -63,3 +64,26 @@ def test_driver_when_it_is_none_then_refused_and_the_setting_named(sample_url: s
         found(engine, ASKED)
     with pytest.raises(SettingsError, match="EXPORT_POSTGRES_DRIVER"):
         load_settings(DATABASE_URL=sample_url, EXPORT_POSTGRES_DRIVER=str(tmp_path / "none.so"))
+
+
+def test_query_when_who_writes_fails_while_it_still_runs_then_stopped_at_once(sample_url: str) -> None:
+    # A batch at once, and then a row every 0.1 s for an hour and more.
+    text = "repeat('x', 1000) || CASE WHEN n > 3000 THEN pg_sleep(0.1)::text ELSE '' END"
+    slow = replace(
+        ASKED,
+        source="generate_series(1, 60000) AS n",
+        order_by="n",
+        columns=(Column("text", TEXT, text, "Long."),),
+    )
+    with open_services(load_settings(DATABASE_URL=sample_url)) as services:
+        engine = replace(services, datasets={"session": slow})
+        started = time.monotonic()
+        with pytest.raises(ValueError, match="disk"), read_source(engine, authorized(engine, "session")) as rows:
+            assert next(rows.batches).height
+            raise ValueError("the disk is full")
+        assert time.monotonic() - started < 10
+        assert ask(
+            engine,
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(0.1)%%'"
+            " AND state = 'active' AND pid <> pg_backend_pid()",
+        ) == [(0,)]
