@@ -209,13 +209,13 @@ def translated_errors(attempt: Attempt) -> Iterator[None]:
         attempt.check()
         state = getattr(error, "sqlstate", None) or ""
         text = str(error)
-        if state[:2] in ("08", "40", "53") or state[:3] == "57P" or "connect" in text or "EOF" in text:
-            raise Transient(
-                "the source database cannot be reached or went away; check that it is up and EXPORT_SOURCE_URL"
-            ) from error
         if "[Driver Manager]" in text:
             raise Broken(
                 "the driver for PostgreSQL cannot be loaded: see EXPORT_POSTGRES_DRIVER, or install the project anew"
+            ) from error
+        if state[:2] in ("08", "40", "53") or state[:3] == "57P" or "connect" in text or "EOF" in text:
+            raise Transient(
+                "the source database cannot be reached or went away; check that it is up and EXPORT_SOURCE_URL"
             ) from error
         if state == "55P03" or "lock timeout" in text:
             raise Transient("a table of the source is locked, perhaps by a migration") from error

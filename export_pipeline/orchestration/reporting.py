@@ -25,8 +25,8 @@ from export_pipeline.model.job import ExportJob
 
 #: A line costs Dagster 4 ms.
 _LOG_SECONDS = 2.0
-#: How long an export that has ended waits to be told what it was thought to come to.
-_ESTIMATE_SECONDS = 5.0
+#: How long an export that has ended, perhaps by a cancel, waits to be told what it was thought to come to.
+_ESTIMATE_SECONDS = 2.0
 
 
 def export_asset_key(dataset: str) -> dg.AssetKey:
@@ -127,6 +127,9 @@ def _tell_estimate(context: dg.OpExecutionContext, engine: Engine, job: ExportJo
         found = estimate_order(engine, order, counting=False)
     except ExportError:
         return  # the export itself comes to the same end, and says why
+    except Exception as error:  # in a thread, of which nobody else would hear
+        context.log.warning(f"there is no estimate: {stack(error)}")
+        return
     context.log.info(f"about {found.rows:,} rows, {found.bytes:,} bytes, {found.seconds:,.0f} s")
     for warning in found.warnings:
         context.log.warning(warning)

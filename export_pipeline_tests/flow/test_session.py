@@ -1,4 +1,4 @@
-"""What PostgreSQL is set to in the transaction that reads an export's rows."""
+"""The query that reads an export's rows: what PostgreSQL is set to, by which driver, and its end."""
 
 import time
 from dataclasses import replace
@@ -55,7 +55,9 @@ def test_driver_when_another_build_is_set_then_it_reads_the_rows(sample_url: str
 
 
 def test_driver_when_it_is_none_then_refused_and_the_setting_named(sample_url: str, tmp_path: Path) -> None:
-    other = tmp_path / "libadbc_driver_postgresql.so"
+    # Where it lies is no reason to take it for a connection that failed, and to try again.
+    other = tmp_path / "connections" / "libadbc_driver_postgresql.so"
+    other.parent.mkdir()
     other.write_text("not a library")
     with (
         open_services(load_settings(DATABASE_URL=sample_url, EXPORT_POSTGRES_DRIVER=str(other))) as engine,
@@ -84,6 +86,6 @@ def test_query_when_who_writes_fails_while_it_still_runs_then_stopped_at_once(sa
         assert time.monotonic() - started < 10
         assert ask(
             engine,
-            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(0.1)%%'"
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.1)%'"
             " AND state = 'active' AND pid <> pg_backend_pid()",
         ) == [(0,)]

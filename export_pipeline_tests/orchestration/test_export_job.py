@@ -15,6 +15,7 @@ from export_pipeline.flow.request import file_request
 from export_pipeline.flow.templates import create_template
 from export_pipeline.ledger.schema import migrate_up
 from export_pipeline.model.job import ExportRequest, Status
+from export_pipeline.orchestration import reporting
 from export_pipeline.orchestration.build import build_definitions
 from export_pipeline.orchestration.exports import config_of, tags_of
 from export_pipeline.orchestration.resource import ServicesResource
@@ -66,6 +67,29 @@ def test_export_job_when_launched_from_the_launchpad_then_a_file_is_delivered_an
         "business_name",
     ]
     assert "Name 1" not in str(told.metadata), "no rows"
+
+    [event] = [event for event in result.all_events if event.event_type is dg.DagsterEventType.ASSET_OBSERVATION]
+    estimated = event.asset_observation_data.asset_observation
+    assert (estimated.asset_key, estimated.metadata["export_id"].value) == (told.asset_key, job.id)
+    assert estimated.metadata["estimated_rows"].value > 0
+
+
+def test_export_job_when_estimating_breaks_then_the_run_says_where_but_no_value_and_delivers(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    engine: Engine,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*arguments: object, **named: object) -> None:
+        raise KeyError(" ".join(("Name", "1")))  # lines of code are told, values are not
+
+    monkeypatch.setattr(reporting, "estimate_order", broken)
+    result = launch(definitions, instance, {"campaign_id": world.campaign, "requested_by": world.owner})
+    assert result.success
+    said = [record.event_log_entry.user_message for record in instance.get_records_for_run(result.run_id).records]
+    [warning] = [text for text in said if "there is no estimate" in text]
+    assert "KeyError" in warning and not any("Name 1" in text for text in said)
 
 
 def test_export_job_when_launched_as_the_launchpad_prefills_it_then_exports_the_sample(
