@@ -11,9 +11,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, none of which is None, one ahead. Raises what yielding them raises, in its place."""
-    with reading_ahead(items, 1, lambda: None) as following:
+def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
+    """The same items, none of which is None, up to `depth` ahead. Raises what yielding them raises, in its place."""
+    with reading_ahead(items, depth, lambda: None) as following:
         yield from following
 
 

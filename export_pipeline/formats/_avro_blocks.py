@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
+from export_pipeline.deflate import RAW_WINDOW, USUAL_LEVEL, deflater
 from export_pipeline.formats._sink import SinkTarget
 from export_pipeline.model.errors import Broken
 
 _MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
 _CODEC = "avro.codec"
-#: zlib's word for the largest window, with neither header nor trailer around the data.
-_RAW_WINDOW = -15
 
 #: What makes a block's stored bytes of its plain ones.
 Compress = Callable[[memoryview], Any]
@@ -91,7 +90,7 @@ def compressor(codec: str, level: int | None) -> Compress:
 
     match codec:
         case "deflate":
-            return lambda plain: zlib_ng.compress(plain, -1 if level is None else level, _RAW_WINDOW)
+            return lambda plain: _deflated(plain, level or USUAL_LEVEL)
         case "zstandard":
             return lambda plain: cramjam.zstd.compress(plain, level)
         case "snappy":
@@ -99,6 +98,11 @@ def compressor(codec: str, level: int | None) -> Compress:
             return lambda plain: bytes(cramjam.snappy.compress_raw(plain)) + zlib_ng.crc32(plain).to_bytes(4, "big")
         case _:
             return bytes
+
+
+def _deflated(plain: memoryview, level: int) -> bytes:
+    block = deflater(level, RAW_WINDOW)
+    return block.compress(plain) + block.flush()
 
 
 def _header(metadata: Mapping[str, bytes], sync: bytes) -> bytes:

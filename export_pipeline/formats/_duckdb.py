@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _BATCH_ROWS = 16_384
+#: Measured: with one, either side waits for the other now and then, for a sixth of the time that reading takes.
+_BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
                 query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, call, sql.Literal(before), limit)
                 # What is still being read when this ends is let go of here, else it would keep the file open.
                 with connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS) as batches:
-                    for batch in ahead(batches):
+                    for batch in ahead(batches, _BATCHES_AHEAD):
                         frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
                         frame.columns = [column.name for column in columns]
                         before += frame.height

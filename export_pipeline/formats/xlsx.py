@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from pydantic import Field
 
 from export_pipeline.ahead import ahead
+from export_pipeline.deflate import deflate_entry
 from export_pipeline.formats._cells import cells_of
 from export_pipeline.formats._figures import compute
 from export_pipeline.formats._locale import Locale
@@ -31,8 +32,9 @@ from export_pipeline.model.format import FileContext, Format, Options
 if TYPE_CHECKING:
     import polars as pl
 
-#: Measured with 200,000 rows: level 1 is 0.1 s quicker and the file a tenth greater.
-_COMPRESSION_LEVEL = 3
+#: Measured with 200,000 rows: 0.15 s and 23.8 MB, where level 4 takes 0.7 s for 21.1 MB, and zlib at level 3 0.8 s for
+#: 23.5 MB.
+_COMPRESSION_LEVEL = 2
 _COPY_BYTES = 1 << 20
 
 
@@ -140,7 +142,7 @@ def _fill(template: Path, workbook: Path, sheets: Sequence[DataSheet], parts: Se
     """Copies the template, with the rows in their sheets. Returns how many rows each part has."""
     with (
         zipfile.ZipFile(template) as source,
-        zipfile.ZipFile(workbook, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION_LEVEL) as filled,
+        zipfile.ZipFile(workbook, "w", zipfile.ZIP_DEFLATED) as filled,
     ):
         data_sheets = {sheet.file for sheet in sheets}
         for entry in source.infolist():
@@ -151,6 +153,7 @@ def _fill(template: Path, workbook: Path, sheets: Sequence[DataSheet], parts: Se
             head, styles, tail = _opened(source.read(entry).decode(), rows.letters[-1], sheet.rows)
             # A sheet of a million rows may be longer than a ZIP file's usual 4 GiB.
             with filled.open(entry.filename, "w", force_zip64=True) as file:
+                deflate_entry(file, _COMPRESSION_LEVEL)
                 file.write(head)
                 for xml in ahead(rows.xml(sheet.rows, styles)):
                     file.write(xml)

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from pydantic import Field, model_validator
 
+from export_pipeline.deflate import USUAL_LEVEL, deflate_entry
 from export_pipeline.model.archive import Archiver
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import Format, Options
@@ -21,7 +22,6 @@ from export_pipeline.model.format import Format, Options
 if TYPE_CHECKING:
     import pyzipper
 
-_USUAL_LEVEL = 6
 #: ZIP has no time before this year.
 _FIRST_YEAR = 1980
 
@@ -72,9 +72,11 @@ class _Archive:
         entry = pyzipper.zipfile_aes.AESZipInfo(name, date_time=self._at)
         # What is merely stored, its size unknown before, cannot be read as a stream: level 0 frames it as deflate does.
         entry.compress_type = pyzipper.ZIP_DEFLATED
-        entry._compresslevel = self._level if compress else 0
+        entry._compresslevel = 0
         entry.external_attr = 0o644 << 16
         with self._archive.open(entry, "w", force_zip64=True) as target:
+            if compress:
+                deflate_entry(target, self._level)
             yield target
 
 
@@ -87,7 +89,7 @@ def create(target: BinaryIO, options: ZipOptions, password: bytes | None, at: da
         _Plain(target), "w", pyzipper.ZIP_DEFLATED, encryption=pyzipper.WZ_AES if password else None
     ) as archive:
         archive.setpassword(password)
-        yield _Archive(archive, options.compression_level or _USUAL_LEVEL, at)
+        yield _Archive(archive, options.compression_level or USUAL_LEVEL, at)
 
 
 def extract(path: Path, name: str, target: Path, password: bytes | None) -> None:
