@@ -159,7 +159,6 @@ def rows_of(
     shape = _Shape(selection.read)
     derive = selection.dataset.derive
     schema = {column.name: polars_type(column) for column in selection.columns}
-    delivered = [pl.col(column.source_name).alias(column.name) for column in selection.columns]
 
     def read() -> Iterator[pl.DataFrame]:
         remaining, before = iter(batches), 0
@@ -179,7 +178,9 @@ def rows_of(
             if selection.guarded:
                 frame = _owned(frame, selection)
             if derive is not None:
-                frame = derive(frame).select(delivered)
+                whole = derive(frame)
+                # Not by expressions: there a name may be a pattern.
+                frame = pl.DataFrame([whole[column.source_name].alias(column.name) for column in selection.columns])
             if attempt.witness is not None:
                 attempt.witness(selection.dataset, selection.columns, frame)
             yield masked(frame, selection.masks) if selection.masks else frame

@@ -70,6 +70,12 @@ def parse_type(text: str) -> Type:
     return decimal(int(precision), int(scale))
 
 
+def is_pattern(name: str) -> bool:
+    """Whether Polars takes a column's name for a pattern, which stands for whatever columns fit it, other people's
+    secrets among them (docs.pola.rs, "polars.col")."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the file: `sql` is the expression that yields it, in the scope of the dataset's source.
@@ -244,6 +250,8 @@ class Dataset:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
+            if is_pattern(name):
+                raise ValueError(f"{self.name} declares the column {name}: such a name stands for several; change it")
         if ("{owned}" in self.source) != bool(self.owner and self.owner.witness):
             raise ValueError(f"{self.name} has one without the other: {{owned}} in its source, and its owner's witness")
         if self.cursor is not None and "{where}" in self.source:

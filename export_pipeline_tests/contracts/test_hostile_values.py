@@ -113,6 +113,12 @@ def test_names_when_two_are_the_same_then_the_dataset_is_refused() -> None:
         Dataset("any", "Any", "", "t", twice, (), "1", {})
 
 
+@pytest.mark.parametrize("name", ["*", "^phone$", "^.*$"])
+def test_names_when_one_stands_for_several_then_the_dataset_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="stands for several"):
+        Dataset("any", "Any", "", "t", (Column(name, TEXT, "a", ""),), (), "1", {})
+
+
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("name", CELL_FORMATS)
 def test_rows_when_none_or_one_then_so_many(name: str, count: int, tmp_path: Path) -> None:
