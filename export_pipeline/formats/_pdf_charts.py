@@ -14,7 +14,8 @@ from typing import Any
 
 from export_pipeline.formats._figures import NO_VALUE, Series
 from export_pipeline.formats._pdf_branding import Branding, Fonts
-from export_pipeline.formats._pdf_words import Words, axis_label, measured, number, percentage
+from export_pipeline.formats._pdf_ticks import time_ticks
+from export_pipeline.formats._pdf_words import Words, measured, number, percentage
 from export_pipeline.model.report import Aggregate, Bucket
 
 #: Groups drawn one by one; those after are taken together where their numbers add up.
@@ -26,8 +27,7 @@ _WIDE_LABEL, _NARROW_LABEL = 152, 102
 _TEXT_SIZE = 8.5
 #: A character's mean width (em) in the default font, and in a wide one, which any other may be.
 _DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
-#: Ticks of an axis of time, and points up to which each is marked.
-_TIME_TICKS = 6
+#: Points of a line up to which each is marked.
 _MOST_MARKED = 40
 #: Days without rows are shown as 0, but not over centuries that a wrong date would open.
 _MOST_DAYS = 4_000
@@ -258,9 +258,14 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
         for day, value in _in_time(series)
     ]
     days = sorted({_milliseconds(day) for series in several for day, _ in _in_time(series)})
+    share = chart.measure.aggregate is Aggregate.SHARE
+    top = _nice(max(value or 0.0 for series in several for _, value in _in_time(series)) or 1.0)
+    left, right = _room(style, [number(words, top, 0 if top >= _WHOLE_AXIS else 2)]), 24
+    plot_width, character = width - left - right, _character_width(style)
+    dated = [datetime.fromtimestamp(at / 1000, UTC).date() for at in days]
     ticks = [
-        {"t": at, "label": axis_label(words, datetime.fromtimestamp(at / 1000, UTC).date(), monthly=monthly)}
-        for at in _chosen(days)
+        {"t": _milliseconds(day), "label": label}
+        for day, label in time_ticks(words, dated, monthly=monthly, room=lambda n: int(plot_width / (n * character)))
     ]
     x = {
         "field": "t",
@@ -268,8 +273,6 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
         "axis": None,
         "scale": {"domain": [days[0], days[-1]] if days[0] < days[-1] else [days[0] - 1, days[0] + 1], "nice": False},
     }
-    share = chart.measure.aggregate is Aggregate.SHARE
-    top = _nice(max(value or 0.0 for series in several for _, value in _in_time(series)) or 1.0)
     y = {
         "field": "value",
         "type": "quantitative",
@@ -302,9 +305,8 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
             ),
         }
     )
-    left, right = _room(style, [number(words, top, 0 if top >= _WHOLE_AXIS else 2)]), 24
     padding = {"left": left, "right": right, "top": 8, "bottom": 20}
-    return _spec(style, width - left - right, height, padding, {"layer": layers})
+    return _spec(style, plot_width, height, padding, {"layer": layers})
 
 
 def _spec(style: Style, width: int, height: int, padding: Spec | int, plot: Spec) -> Spec:
@@ -374,14 +376,6 @@ def _in_time(series: Series) -> list[tuple[date, float | None]]:
         filled.append((day, found.get(day, 0.0)))
         day = (day.replace(day=1) + timedelta(days=32)).replace(day=1) if monthly else day + timedelta(days=1)
     return filled
-
-
-def _chosen(days: Sequence[int]) -> list[int]:
-    """At most so many of them, evenly, the first and the last included."""
-    if len(days) <= _TIME_TICKS:
-        return list(days)
-    step = (len(days) - 1) / (_TIME_TICKS - 1)
-    return [days[round(index * step)] for index in range(_TIME_TICKS)]
 
 
 def _milliseconds(day: date) -> int:

@@ -238,7 +238,8 @@ def _chart(draft: Draft, series: Series, width: int) -> Block:
         first, last = (
             date.fromisoformat(at + "-01" if monthly else at) for at in (series.labels[0], series.labels[-1])
         )
-        span = " – ".join(axis_label(style.words, day, monthly=monthly) for day in (first, last))
+        year = first.year != last.year
+        span = " – ".join(axis_label(style.words, day, monthly=monthly, year=year) for day in (first, last))
         return draft.chart(chart.title, spec, span)
     if series.bounds:
         single = [

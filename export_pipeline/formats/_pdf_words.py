@@ -371,9 +371,9 @@ def moment(words: Words, at: datetime) -> str:
     return f"{long_date(words, at)}, {at:%H:%M}"
 
 
-def axis_label(words: Words, day: date, *, monthly: bool) -> str:
-    """A date on an axis: the day, or the month and year."""
-    pattern = words.axis_month if monthly else words.axis_date
+def axis_label(words: Words, day: date, *, monthly: bool, year: bool = False) -> str:
+    """A date on an axis: the day, perhaps with its year, or the month and year."""
+    pattern = words.axis_month if monthly else words.axis_date + (" {year}" if year else "")
     return pattern.format(day=day.day, short=_month(words, day)[:3], year=day.year)
 
 
