@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 from export_pipeline.formats._sink import surfacing
@@ -17,13 +18,16 @@ NO_VALUE = "(none)"
 _MOST_SINGLE_ROWS, _MOST_PANEL_ROWS = 60, 15
 #: Of a value in a title.
 _MOST_CHARACTERS = 60
+#: Days without rows are counted as 0, but not over centuries that a wrong date would open.
+_MOST_DAYS = 4_000
 _FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
 
 
 @dataclass(frozen=True)
 class Series:
-    """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted. `bounds`:
-    where the chart has intervals, those of each number, as far as there is one."""
+    """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted; but days
+    and months between others are 0 where numbers add up. `bounds`: where the chart has intervals, those of each number,
+    as far as there is one."""
 
     chart: Chart
     labels: tuple[str, ...]
@@ -67,7 +71,24 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
 
 
 def _series(chart: Chart, group: pl.DataFrame) -> Series:
-    return Series(chart, tuple(group["label"].to_list()), tuple(map(_as_float, group["number"].to_list())))
+    labels, values = group["label"].to_list(), list(map(_as_float, group["number"].to_list()))
+    if chart.bucket is not Bucket.VALUE and chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM):
+        found = dict(zip(labels, values, strict=True))
+        labels = _without_gaps(labels, chart.bucket)
+        values = [found.get(label, 0.0) for label in labels]
+    return Series(chart, tuple(labels), tuple(values))
+
+
+def _without_gaps(labels: list[str], bucket: Bucket) -> list[str]:
+    """The labels of days or months, in order, with those between."""
+    try:
+        days = [date.fromisoformat(label + "-01" if bucket is Bucket.MONTH else label) for label in labels]
+    except ValueError:  # years that Python does not know
+        return labels
+    if not days or (days[-1] - days[0]).days > _MOST_DAYS:
+        return labels
+    every = range(days[0].toordinal(), days[-1].toordinal() + 1)
+    return list(dict.fromkeys(date.fromordinal(day).isoformat()[: len(labels[0])] for day in every))
 
 
 def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:

@@ -1,7 +1,7 @@
 """A dataset's figures and charts, computed from rows."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -52,16 +52,40 @@ def test_figure_when_computed_then_counts_what_it_says(measure: Measure, expecte
 @pytest.mark.parametrize(
     ("bucket", "zone", "labels", "values"),
     [
-        (Bucket.DAY, "UTC", ("2020-01-01", "2020-02-01"), (2, 1)),
-        (Bucket.DAY, "Europe/Berlin", ("2020-01-01", "2020-01-02", "2020-02-01"), (1, 1, 1)),
-        (Bucket.MONTH, "America/New_York", ("2019-12", "2020-01"), (1, 2)),
+        (Bucket.DAY, "UTC", ("2020-01-01", "2020-02-01"), (1.5, 1)),
+        (Bucket.DAY, "Europe/Berlin", ("2020-01-01", "2020-01-02", "2020-02-01"), (1.5, None, 1)),
+        (Bucket.MONTH, "America/New_York", ("2019-12", "2020-01"), (1.5, 1)),
     ],
 )
 def test_chart_when_over_time_then_its_groups_are_days_of_the_zone(
     bucket: Bucket, zone: str, labels: tuple[str, ...], values: tuple[float, ...]
 ) -> None:
-    chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.COUNT), bucket)
+    chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.MEAN, "cost"), bucket)
     [series] = compute(ROWS, Report(charts=(chart,)), zone=zone).series
+    assert (series.labels, series.values) == (labels, values)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "first", "last", "labels", "values"),
+    [
+        (Bucket.DAY, (2020, 1, 31), (2020, 2, 2), ("2020-01-31", "2020-02-01", "2020-02-02"), (1, 0, 2)),
+        (Bucket.MONTH, (2019, 11, 30), (2020, 1, 1), ("2019-11", "2019-12", "2020-01"), (1, 0, 2)),
+        (Bucket.DAY, (9999, 12, 30), (9999, 12, 31), ("9999-12-30", "9999-12-31"), (1, 2)),
+        (Bucket.DAY, (1, 1, 1), (2020, 1, 1), ("0001-01-01", "2020-01-01"), (1, 2)),
+    ],
+)
+@pytest.mark.parametrize("aggregate", [Aggregate.COUNT, Aggregate.SUM])
+def test_chart_when_days_between_have_no_rows_then_they_are_zero_but_not_centuries(
+    aggregate: Aggregate,
+    bucket: Bucket,
+    first: tuple[int, int, int],
+    last: tuple[int, int, int],
+    labels: tuple[str, ...],
+    values: tuple[float, ...],
+) -> None:
+    rows = pl.LazyFrame({"at": [date(*last), date(*first), date(*last)], "one": [1, 1, 1]})
+    chart = Chart("", ChartKind.LINE, "at", Measure("", aggregate, "one"), bucket)
+    [series] = compute(rows, Report(charts=(chart,))).series
     assert (series.labels, series.values) == (labels, values)
 
 

@@ -123,8 +123,9 @@ def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
         ("done", 2),
         ("busy", 1),
     ]
-    assert [row[15:17] for row in sheet.iter_rows(min_row=3, max_row=4, values_only=True)] == [
+    assert [row[15:17] for row in sheet.iter_rows(min_row=3, max_row=5, values_only=True)] == [
         (datetime(2010, 11, 18), 2),
+        (datetime(2010, 11, 19), 0),
         (datetime(2010, 11, 20), 1),
     ]
     pie = sheet._charts[0].series[0]
