@@ -5,7 +5,7 @@ moment when the export was asked for, so that an attempt tomorrow delivers what 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -32,11 +32,13 @@ DATE_FILTERS = (
 
 @dataclass(frozen=True)
 class Span:
-    """From when on and before when, each open where it is None; `name` is for a file's name."""
+    """From when on and before when, each open where it is None; `name` is for a file's name, `told` for people: the
+    filters as they were asked for, with the days that a named range stands for."""
 
     starts: datetime | None
     ends: datetime | None
     name: str
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_span(filters: Mapping[str, str], at: datetime) -> Span:
@@ -46,7 +48,8 @@ def parse_span(filters: Mapping[str, str], at: datetime) -> Span:
         if filters.get(DATE_FROM) or filters.get(DATE_TO):
             raise Rejected(f"{DATE_RANGE} goes with neither {DATE_FROM} nor {DATE_TO}; give one or the other")
         first, last = _named(name, at.astimezone(zone).date())
-        return Span(_midnight(first, zone), _midnight(last + timedelta(days=1), zone), f"{first}_to_{last}")
+        told = {DATE_RANGE: name, DATE_FROM: str(first), DATE_TO: str(last), **_told(filters, TIMEZONE)}
+        return Span(_midnight(first, zone), _midnight(last + timedelta(days=1), zone), f"{first}_to_{last}", told)
     starts, _ = parse_moment(filters, DATE_FROM, zone)
     ends, whole_day = parse_moment(filters, DATE_TO, zone)
     if ends is not None and whole_day:
@@ -58,7 +61,7 @@ def parse_span(filters: Mapping[str, str], at: datetime) -> Span:
         raise Rejected(
             f"date_from {filters[DATE_FROM]!r} is not before date_to {filters[DATE_TO]!r}; nothing lies between"
         )
-    return Span(starts, ends, _name(filters, zone))
+    return Span(starts, ends, _name(filters, zone), _told(filters, DATE_FROM, DATE_TO, TIMEZONE))
 
 
 def parse_moment(filters: Mapping[str, str], name: str, zone: tzinfo = UTC) -> tuple[datetime | None, bool]:
@@ -82,6 +85,18 @@ def parse_moment(filters: Mapping[str, str], name: str, zone: tzinfo = UTC) -> t
 def plain_date(text: str) -> date:
     """The date of a text such as 2010-11-17. Raises ValueError."""
     return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+
+
+def _told(filters: Mapping[str, str], *names: str) -> dict[str, str]:
+    return {name: _written_out(filters[name]) for name in names if filters.get(name)}
+
+
+def _written_out(text: str) -> str:
+    """A day with its zeros, 2010-01-07; what is none as it stands."""
+    try:
+        return str(plain_date(text))
+    except ValueError:
+        return text
 
 
 def _named(name: str, today: date) -> tuple[date, date]:

@@ -73,16 +73,19 @@ class Selection:
         """The filters as text, the range as the moments that it begins at and ends before. Of what is personal or free
         text, only that it was filtered by."""
         bounds = {DATE_FROM: self.span.starts, "date_before": self.span.ends}
-        untold = {item.name for item in self.dataset.filters if not is_told(item)}
-        values = {name: NOT_TOLD if name in untold else _text_of(value) for name, value in self.values.items()}
-        return values | {name: moment.isoformat() for name, moment in bounds.items() if moment}
+        return self._told() | {name: moment.isoformat() for name, moment in bounds.items() if moment}
 
     @property
     def summary(self) -> Mapping[str, str]:
-        """All that rows were chosen and ordered by, as text for people."""
+        """All that rows were chosen and ordered by, as text for people: the range as it was asked for."""
         where = " and ".join(condition.told for condition in self.conditions)
         sort = ", ".join(item.told for item in self.sort)
-        return {**self.described, **({"where": where} if where else {}), **({"sort": sort} if sort else {})}
+        asked = {**self._told(), **self.span.told, "where": where, "sort": sort}
+        return {name: text for name, text in asked.items() if text or name in self.values}
+
+    def _told(self) -> dict[str, str]:
+        untold = {item.name for item in self.dataset.filters if not is_told(item)}
+        return {name: NOT_TOLD if name in untold else _text_of(value) for name, value in self.values.items()}
 
     @property
     def looked_at(self) -> tuple[Column, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -168,16 +168,15 @@ def facts(
     return found
 
 
-_PERIOD = ("date_from", "date_to")
+#: The filters that the period tells: its ends, the zone of its days, and what it was called.
+_PERIOD = ("date_from", "date_to", "timezone", "date_range")
 
 
 def _period(words: Words, context: FileContext, figures: Sequence[Figures]) -> str:
     """The period asked for, else the days that the rows are of."""
-    begin, end = (_day(words, context.filters.get(name, "")) for name in _PERIOD)
-    if begin and end:
-        return f"{begin} – {end}"
-    if begin or end:
-        return words.since.format(day=begin) if begin else words.until.format(day=end)
+    begin, end, zone = (context.filters.get(name, "") for name in _PERIOD[:3])
+    if asked := _between(words, _day(words, begin), _day(words, end)):
+        return f"{asked} ({zone})" if zone else asked
     days = [
         label
         for each in figures
@@ -187,15 +186,26 @@ def _period(words: Words, context: FileContext, figures: Sequence[Figures]) -> s
     ]
     if not days:
         return ""
-    first, last = (long_date(words, date.fromisoformat(label)) for label in (min(days), max(days)))
-    return first if first == last else f"{first} – {last}"
+    return _between(words, *(long_date(words, date.fromisoformat(label)) for label in (min(days), max(days))))
+
+
+def _between(words: Words, begin: str, end: str) -> str:
+    if begin and end:
+        return begin if begin == end else f"{begin} – {end}"
+    return words.since.format(day=begin) if begin else words.until.format(day=end) if end else ""
 
 
 def _day(words: Words, text: str) -> str:
+    """A date, or a moment with its difference from UTC where it was given so; as it stands where it is neither."""
     try:
-        return long_date(words, date.fromisoformat(text))
+        if len(text) == len("2010-11-17"):
+            return long_date(words, date.fromisoformat(text))
+        at = datetime.fromisoformat(text)
     except ValueError:
         return text
+    if at.second or at.microsecond:
+        return text
+    return moment(words, at) + (f" {at.tzinfo}" if at.tzinfo else "")
 
 
 def _cards(draft: Draft, figures: Figures, most: int) -> None:

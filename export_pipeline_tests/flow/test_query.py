@@ -1,6 +1,7 @@
 """From a request's texts to predicates: what is refused, what a range means, how values are quoted."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import psycopg
@@ -54,6 +55,29 @@ def test_date_to_when_a_plain_date_then_that_day_is_included() -> None:
 
 def test_date_to_when_a_timestamp_then_it_is_exclusive_and_zones_are_honoured() -> None:
     assert "(call.started_at) < '2010-02-01 09:30:00+00:00'" in predicates(date_to="2010-02-01T10:30:00+01:00")
+
+
+@pytest.mark.parametrize(
+    ("filters", "told"),
+    [
+        (
+            {"date_from": "2008-5-5", "date_to": "2008-05-10", "timezone": "Asia/Tokyo"},
+            {"date_from": "2008-05-05", "date_to": "2008-05-10", "timezone": "Asia/Tokyo"},
+        ),
+        ({"date_to": "2008-05-10T12:00Z"}, {"date_to": "2008-05-10T12:00Z"}),
+        (
+            {"date_range": "last_week"},
+            {"date_range": "last_week", "date_from": "2010-11-08", "date_to": "2010-11-14"},
+        ),
+    ],
+)
+def test_summary_when_dates_were_asked_for_then_as_they_were_and_moments_for_programs(
+    filters: dict[str, str], told: dict[str, str]
+) -> None:
+    asked_at = datetime(2010, 11, 17, 15, 30, tzinfo=UTC)
+    selection = select(DATASET, {"campaign_id": CAMPAIGN, **filters}, (), asked_at)
+    assert selection.summary == {"campaign_id": CAMPAIGN, **told}
+    assert "date_before" in selection.described
 
 
 def test_date_from_when_a_timestamp_has_no_zone_then_it_is_utc() -> None:

@@ -1,0 +1,44 @@
+"""What a report says of itself, before it is drawn."""
+
+import pytest
+
+from export_pipeline.formats._pdf_branding import Branding
+from export_pipeline.formats._pdf_charts import Style
+from export_pipeline.formats._pdf_document import Draft, facts
+from export_pipeline.formats._pdf_words import WORDS, Language
+from export_pipeline.model.format import FileContext
+from export_pipeline_tests.formats.tables import SNAPSHOT_AT
+
+
+def draft(language: Language = "en", **filters: str) -> Draft:
+    context = FileContext("0192-id", "calls", "Calls", (), SNAPSHOT_AT, filters)
+    return Draft(Style(WORDS[language], Branding()), context, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("language", "filters", "expected"),
+    [
+        ("en", {"date_from": "2008-05-05", "date_to": "2008-05-10"}, "5 May 2008 – 10 May 2008"),
+        (
+            "de",
+            {"date_from": "2008-05-05", "date_to": "2008-05-10", "timezone": "Asia/Tokyo"},
+            "5. Mai 2008 – 10. Mai 2008 (Asia/Tokyo)",
+        ),
+        ("en", {"date_range": "today", "date_from": "2008-05-05", "date_to": "2008-05-05"}, "5 May 2008"),
+        ("en", {"date_from": "2008-05-05"}, "from 5 May 2008"),
+        ("es", {"date_to": "2008-05-10"}, "hasta el 10 de mayo de 2008"),
+        (
+            "en",
+            {"date_from": "2008-05-05T10:30", "date_to": "2008-05-06T10:30+02:00"},
+            "5 May 2008, 10:30 – 6 May 2008, 10:30 UTC+02:00",
+        ),
+        ("en", {"date_from": "2008-05-05T10:30:01"}, "from 2008-05-05T10:30:01"),
+    ],
+)
+def test_period_when_dates_were_asked_for_then_as_they_were(
+    language: Language, filters: dict[str, str], expected: str
+) -> None:
+    made = draft(language, **filters)
+    period, rows = facts(made, 1, ("", [], 0), [])
+    assert period == [made.words.period, expected]
+    assert rows == [made.words.rows, "1"]
