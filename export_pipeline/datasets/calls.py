@@ -98,5 +98,7 @@ DATASET = Dataset(
             Chart("How calls ended", ChartKind.BAR, "status", _COUNT),
         ),
         subject="campaign_name",
+        subject_id="campaign_id",
+        subject_filter="campaign_id",
     ),
 )

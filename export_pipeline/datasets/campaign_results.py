@@ -100,6 +100,7 @@ DATASET = Dataset(
             Chart("Why calls ended", ChartKind.BAR, "ended_reason", _CALLS),
         ),
         subject="campaign_name",
+        subject_filter="campaign_id",
         highlights=(
             Highlight("call_status", ("completed",), Tone.GOOD),
             Highlight("call_status", ("failed", "no-answer", "busy"), Tone.BAD),

@@ -65,5 +65,7 @@ DATASET = Dataset(
         ),
         charts=(Chart("Outcomes", ChartKind.PIE, "outcome", _COUNT),),
         subject="campaign_name",
+        subject_id="campaign_id",
+        subject_filter="campaign_id",
     ),
 )

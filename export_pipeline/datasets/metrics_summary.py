@@ -188,5 +188,6 @@ DATASET = Dataset(
             Chart("Calls by campaign", ChartKind.BAR, "name", _CALLS),
         ),
         subject="name",
+        subject_id="id",
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 FEWEST, MOST = 2, 6
+#: So much of an id tells subjects of one name apart, as far as it does, and so much of the name has room before it.
+_ID_CHARACTERS, _NAME_CHARACTERS = 8, 48
 #: The column that the subject's label is put into; no dataset's column is named so.
 _LABEL = "\x00subject"
 
@@ -56,8 +58,9 @@ class Comparison:
     findings: tuple[tuple[Finding, ...], ...]
 
 
-def labelled(staged: Path, column: Column, zone: str) -> pl.LazyFrame:
-    """The staged rows with the subject that each belongs to: the column's value, or the month of a date."""
+def labelled(staged: Path, column: Column, zone: str, key: str = "") -> pl.LazyFrame:
+    """The staged rows with the subject that each belongs to: the column's value, or the month of a date. Those of one
+    name are told apart by the column `key`, where there is one."""
     import polars as pl
 
     frame, label = pl.scan_ipc(staged), pl.col(column.name)
@@ -66,7 +69,23 @@ def labelled(staged: Path, column: Column, zone: str) -> pl.LazyFrame:
     if column.type.kind in (Kind.TIMESTAMP, Kind.DATE):
         # Rows without a time belong to no period.
         return frame.filter(pl.col(column.name).is_not_null()).with_columns(label.dt.strftime("%Y-%m").alias(_LABEL))
-    return frame.with_columns(label.cast(pl.String).fill_null(NO_VALUE).alias(_LABEL))
+    named = frame.with_columns(label.cast(pl.String).fill_null(NO_VALUE).alias(_LABEL))
+    return _told_apart(named, key) if key else named
+
+
+def _told_apart(frame: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    """The labelled rows, each label that has several keys with these behind it, shortened where they still differ."""
+    import polars as pl
+
+    label, whole = pl.col(_LABEL), pl.col(key).cast(pl.String).fill_null(NO_VALUE)
+    short = whole.str.slice(0, _ID_CHARACTERS)
+    keys = frame.group_by(label).agg(whole.n_unique().alias("keys"), short.n_unique().alias("short"))
+    shared = keys.filter(pl.col("keys") > 1).collect(engine="streaming")
+    alike = shared.filter(pl.col("short") < pl.col("keys"))[_LABEL].to_list()
+    shown = pl.when(label.is_in(alike)).then(whole).otherwise(short)
+    several = label.is_in(shared[_LABEL].to_list())
+    told = pl.format("{} ({})", label.str.slice(0, _NAME_CHARACTERS), shown)
+    return frame.with_columns(pl.when(several).then(told).otherwise(label).alias(_LABEL))
 
 
 def subjects_of(frame: pl.LazyFrame, *, by_label: bool = False) -> tuple[list[str], int]:
@@ -80,10 +99,17 @@ def subjects_of(frame: pl.LazyFrame, *, by_label: bool = False) -> tuple[list[st
 
 
 def compare(
-    frame: pl.LazyFrame, report: Report, column: Column, *, zone: str, still_wanted: Callable[[], object]
+    frame: pl.LazyFrame,
+    report: Report,
+    column: Column,
+    *,
+    zone: str,
+    still_wanted: Callable[[], object],
+    asked: Collection[str] = (),
 ) -> Comparison:
-    """The comparison of a labelled frame's subjects. Raises Rejected where there are fewer than two or more than
-    six, or nothing of them to compare."""
+    """The comparison of a labelled frame's subjects; `asked` are the ids of those that were asked for, if any were.
+    Raises Rejected where there are fewer than two or more than six, fewer than were asked for, or nothing of them to
+    compare."""
     import polars as pl
 
     if not report.figures:
@@ -93,6 +119,13 @@ def compare(
             "report=detailed_results, which has the rows"
         )
     names, count = subjects_of(frame, by_label=column.type.kind in (Kind.TIMESTAMP, Kind.DATE))
+    if count < len(asked):
+        raise Rejected(
+            f"{len(asked):,} values of {report.subject_filter} were asked for, and the rows have {count:,} of "
+            f"{column.name}: several have the same and would be counted as one, or have no rows; choose others by the "
+            f"filter {report.subject_filter}, or a dataset and columns with {report.subject_filter}, which tells them "
+            "apart"
+        )
     if not FEWEST <= count <= MOST:
         raise Rejected(
             f"a comparison needs {FEWEST} to {MOST} different values of {column.name}, and the rows have {count:,}; "

@@ -124,7 +124,15 @@ def _job(
         side_by_side(draft, find_results(staged, trial, options.compare_by))
     elif options.report == "comparison":
         assert subject is not None
-        found = compare(labelled(staged, subject, zone), context.report, subject, zone=zone, still_wanted=still_wanted)
+        rows_by_subject = labelled(staged, subject, zone, _key(context, subject))
+        found = compare(
+            rows_by_subject,
+            context.report,
+            subject,
+            zone=zone,
+            still_wanted=still_wanted,
+            asked=_asked(context, subject),
+        )
         numbers = list(found.figures)
         comparison(draft, found)
     else:
@@ -138,7 +146,7 @@ def _job(
             documents.detailed_results(draft, numbers[0], table, rows)
     subjects: tuple[str, list[str], int] = ("", [], 0)
     if subject is not None:
-        subjects = (subject.name, *subjects_of(labelled(staged, subject, zone)))
+        subjects = (subject.name, *subjects_of(labelled(staged, subject, zone, _key(context, subject))))
     document = documents.finished(
         draft,
         kind=getattr(draft.words, options.report),
@@ -171,6 +179,17 @@ def _subject_column(context: FileContext, options: PdfOptions) -> Column | None:
             f"the option compare_by {wrong}; the columns are: {', '.join(column.name for column in context.columns)}"
         )
     return column
+
+
+def _key(context: FileContext, subject: Column) -> str:
+    """The column that tells subjects of one name apart."""
+    return context.report.subject_id if subject.name == context.report.subject else ""
+
+
+def _asked(context: FileContext, subject: Column) -> set[str]:
+    """The ids of the subjects that were asked for."""
+    named = context.filters.get(context.report.subject_filter, "") if subject.name == context.report.subject else ""
+    return set(named.split(",")) if named else set()
 
 
 def _rejected(characters: list[str], job: Job) -> Rejected:

@@ -109,12 +109,16 @@ class Highlight:
 @dataclass(frozen=True)
 class Report:
     """A dataset's key figures (the most important first), its charts (likewise) and its `subject`: the column that
-    tells apart what is compared, such as a campaign's name. Where rows are looked at, `highlights` stand out, and the
-    numbers of the columns in `bars` have a bar behind them. `trial`: the rows are experiments' results already."""
+    tells apart what is compared, such as a campaign's name. Several may have one name: `subject_id` is the column that
+    tells those apart, `subject_filter` the filter that takes the ids. Where rows are looked at, `highlights` stand out,
+    and the numbers of the columns in `bars` have a bar behind them. `trial`: the rows are experiments' results already.
+    """
 
     figures: tuple[Measure, ...] = ()
     charts: tuple[Chart, ...] = ()
     subject: str = ""
+    subject_id: str = ""
+    subject_filter: str = ""
     highlights: tuple[Highlight, ...] = ()
     bars: tuple[str, ...] = ()
     trial: Trial | None = None
@@ -137,6 +141,8 @@ class Report:
             figures=tuple(measured(figure) for figure in self.figures if figure.columns <= known),
             charts=tuple(charted(chart) for chart in self.charts if chart.columns <= known),
             subject=names.get(self.subject, ""),
+            subject_id=names.get(self.subject_id, ""),
+            subject_filter=self.subject_filter,
             highlights=tuple(
                 replace(item, column=names[item.column]) for item in self.highlights if item.column in known
             ),

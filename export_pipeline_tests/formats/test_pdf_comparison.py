@@ -1,0 +1,39 @@
+"""Which subjects a comparison has."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from export_pipeline.formats._pdf_comparison import compare, labelled, subjects_of
+from export_pipeline.model.dataset import TEXT, Column
+from export_pipeline.model.errors import Rejected
+from export_pipeline.model.report import Aggregate, Measure, Report
+
+CAMPAIGN = Column("campaign", TEXT, "sql", "The campaign.")
+REPORT = Report((Measure("Calls", Aggregate.COUNT),), subject="campaign", subject_filter="campaign_id")
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.arrow"
+    rows = {
+        "campaign": ["Loans", "Loans", "Cards", "Cards", "Loans", "Funds"],
+        "id": ["11111111-a", "22222222-a", "33333333-a", "33333333-b", "11111111-a", None],
+    }
+    pl.DataFrame(rows).write_ipc(path)
+    return path
+
+
+def test_subjects_when_several_have_one_name_then_told_apart_by_the_id(staged: Path) -> None:
+    found, count = subjects_of(labelled(staged, CAMPAIGN, "UTC", "id"))
+    assert found == ["Loans (11111111)", "Loans (22222222)", "Cards (33333333-a)", "Cards (33333333-b)", "Funds"]
+    assert count == 5
+
+
+def test_comparison_when_fewer_subjects_than_were_asked_for_then_refused(staged: Path) -> None:
+    frame = labelled(staged, CAMPAIGN, "UTC")
+    with pytest.raises(Rejected, match="4 values of campaign_id were asked for, and the rows have 3 of campaign"):
+        compare(frame, REPORT, CAMPAIGN, zone="UTC", still_wanted=lambda: None, asked={"1", "2", "3", "4"})
+    found = compare(frame, REPORT, CAMPAIGN, zone="UTC", still_wanted=lambda: None, asked={"1", "2", "3"})
+    assert found.subjects == ("Loans", "Cards", "Funds")
