@@ -49,8 +49,9 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
     once for all of them where the engine can."""
     import polars as pl
 
+    schema = frame.collect_schema()
     totals = frame.select(
-        pl.len().alias("rows"), *(_number(figure).alias(str(n)) for n, figure in enumerate(report.figures))
+        pl.len().alias("rows"), *(_number(figure, schema).alias(str(n)) for n, figure in enumerate(report.figures))
     )
     groups = [
         _single_rows(frame, chart, chart.interval) if chart.interval else _grouped(frame, chart, zone)
@@ -61,7 +62,7 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
     row = total.row(0)
     return Figures(
         rows=int(row[0]),
-        figures=tuple(zip(report.figures, map(_as_float, row[1:]), strict=True)),
+        figures=tuple(zip(report.figures, map(_as_number, row[1:]), strict=True)),
         series=tuple(
             series
             for chart, group in zip(report.charts, found, strict=True)
@@ -71,7 +72,7 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
 
 
 def _series(chart: Chart, group: pl.DataFrame) -> Series:
-    labels, values = group["label"].to_list(), list(map(_as_float, group["number"].to_list()))
+    labels, values = group["label"].to_list(), list(map(_as_number, group["number"].to_list()))
     if chart.bucket is not Bucket.VALUE and chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM):
         found = dict(zip(labels, values, strict=True))
         labels = _without_gaps(labels, chart.bucket)
@@ -149,7 +150,7 @@ def _grouped(frame: pl.LazyFrame, chart: Chart, zone: str) -> pl.LazyFrame:
         frame = frame.filter(label.is_not_null())
         grouped = frame.group_by(_in_time(label, chart.bucket, zone, frame).alias("label"))
         order = ["label"]
-    numbers = grouped.agg(_number(chart.measure).alias("number"))
+    numbers = grouped.agg(_number(chart.measure, frame.collect_schema()).alias("number"))
     return numbers.sort(order, descending=[name == "number" for name in order], nulls_last=True)
 
 
@@ -161,7 +162,7 @@ def _in_time(label: pl.Expr, bucket: Bucket, zone: str, frame: pl.LazyFrame) -> 
     return (label.dt.convert_time_zone(zone) if is_timestamp else label).dt.strftime(_FORMATS[bucket])
 
 
-def _number(measure: Measure) -> pl.Expr:
+def _number(measure: Measure, schema: pl.Schema) -> pl.Expr:
     import polars as pl
 
     counted = pl.lit(True)
@@ -175,10 +176,14 @@ def _number(measure: Measure) -> pl.Expr:
         case Aggregate.SHARE:
             return counted.filter(present).cast(pl.Float64).mean()
         case Aggregate.SUM:
-            return pl.col(measure.column).filter(counted).sum()
+            summed = pl.col(measure.column)
+            if schema[measure.column].is_integer():
+                summed = summed.cast(pl.Int128)  # a sum of 64 bits would begin again below zero
+            return summed.filter(counted).sum()
         case Aggregate.MEAN:
             return pl.col(measure.column).filter(counted).mean()
 
 
-def _as_float(number: object) -> float | None:
-    return None if number is None else float(number)  # type: ignore[arg-type]
+def _as_number(number: object) -> float | None:
+    """A whole number as it is: a float has 15 digits."""
+    return number if number is None or isinstance(number, int) else float(number)  # type: ignore[arg-type]

@@ -89,6 +89,14 @@ def test_chart_when_days_between_have_no_rows_then_they_are_zero_but_not_centuri
     assert (series.labels, series.values) == (labels, values)
 
 
+def test_sum_when_it_is_longer_than_64_bits_then_every_digit_of_it() -> None:
+    rows = pl.LazyFrame({"name": ["a"] * 6, "large": [2**63 - 1] * 6})
+    total = Measure("", Aggregate.SUM, "large")
+    found = compute(rows, Report((total,), (Chart("", ChartKind.BAR, "name", total),)))
+    assert found.figures[0][1] == 6 * (2**63 - 1)
+    assert found.series[0].values == (6 * (2**63 - 1),)
+
+
 def test_chart_when_by_value_then_the_greatest_comes_first_and_null_is_a_group() -> None:
     chart = Chart("", ChartKind.PIE, "status", Measure("", Aggregate.SUM, "cost"))
     [series] = compute(ROWS, Report(charts=(chart,))).series
