@@ -80,7 +80,13 @@ class Verifier:
         with TemporaryDirectory(prefix="export-") as folder:
             # Not by their own names, which are somebody else's words.
             path = Path(folder, "file")
-            archiver.extract(archive, MANIFEST, path, password)
+            try:
+                archiver.extract(archive, MANIFEST, path, password)
+            except Rejected:
+                if not name:
+                    raise
+                wrong = "is missing" if password is None else "is not the one that the package was encrypted with"
+                raise Rejected(f"the password {name} in EXPORT_ZIP_PASSWORDS {wrong}; have it put there") from None
             inner = Verifier(
                 json.loads(path.read_bytes()),
                 self._formats,

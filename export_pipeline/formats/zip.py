@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from export_pipeline.deflate import USUAL_LEVEL, deflate_entry
 from export_pipeline.model.archive import Archiver
-from export_pipeline.model.errors import Broken
+from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format, Options
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def create(target: BinaryIO, options: ZipOptions, password: bytes | None, at: da
 
 
 def extract(path: Path, name: str, target: Path, password: bytes | None) -> None:
-    """Unpacks one file of an archive. Raises Broken where it is not there, or damaged."""
+    """Unpacks one file of an archive. Raises Broken where it is not there, or damaged, Rejected where it is encrypted
+    with another password."""
     import shutil
 
     import pyzipper
@@ -101,10 +102,21 @@ def extract(path: Path, name: str, target: Path, password: bytes | None) -> None
     try:
         with pyzipper.AESZipFile(path) as archive:
             archive.setpassword(password)
-            with archive.open(name) as source, target.open("wb") as copy:
-                shutil.copyfileobj(cast(IO[bytes], source), copy, 1 << 20)
+            with _opened(archive, name) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+    except Rejected:
+        raise
     except Exception as error:  # of several libraries, down to zlib's
         raise Broken(f"{name} cannot be unpacked from {path.name} ({type(error).__name__})") from error
+
+
+def _opened(archive: pyzipper.AESZipFile, name: str) -> IO[bytes]:
+    try:
+        return cast(IO[bytes], archive.open(name))
+    except RuntimeError as error:
+        if "password" not in str(error):
+            raise
+        raise Rejected(f"{name} is encrypted, with another password than the one given") from None
 
 
 class _Plain:

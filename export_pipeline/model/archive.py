@@ -20,7 +20,8 @@ class Archive(Protocol):
 @dataclass(frozen=True)
 class Archiver:
     """How archives are made and read: `create` from the target (not seekable), the format's options, the password if
-    there is one, and the time of its files; `extract` unpacks the file of a name into another, and raises Broken."""
+    there is one, and the time of its files; `extract` unpacks the file of a name into another, and raises Broken, or
+    Rejected for a wrong password."""
 
     create: Callable[[BinaryIO, Any, bytes | None, datetime], AbstractContextManager[Archive]]
     extract: Callable[[Path, str, Path, bytes | None], None]

@@ -194,8 +194,10 @@ def test_package_when_a_password_is_asked_for_then_only_it_opens_the_files(
     assert outside["files"][0].keys() == {"name", "bytes", "sha256", "rows", "media_type", "certificate"}
     assert outside["files"][0]["certificate"] is None, "what the rows add up to is inside"
     assert LAST_CAMPAIGN not in manifest.read_text(), "what it was filtered by is inside"
-    with pytest.raises(Unproven, match="cannot be unpacked"):
+    with pytest.raises(Rejected, match="the password board in EXPORT_ZIP_PASSWORDS is not the one"):
         verify_copy(path, manifest, engine.formats, password=lambda name: b"another")
+    with pytest.raises(Rejected, match="the password board in EXPORT_ZIP_PASSWORDS is missing"):
+        verify_copy(path, manifest, engine.formats, password=lambda name: None)
 
 
 def test_workbook_when_several_datasets_are_asked_for_then_a_sheet_each(engine: Engine, asked: ExportRequest) -> None:
