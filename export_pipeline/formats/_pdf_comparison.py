@@ -35,12 +35,13 @@ _LABEL = "\x00subject"
 @dataclass(frozen=True)
 class Finding:
     """One figure of one subject: its interval of 95 % and the corrected p-value against the first subject, where the
-    figure is a rate or mean. `too_few`: there is nothing to test with."""
+    figure is a rate or mean. `too_few`: there is nothing to test with; `no_variation`: enough, but all alike."""
 
     value: float | None
     bounds: tuple[float, float] | None = None
     p: float | None = None
     too_few: bool = False
+    no_variation: bool = False
     higher: bool = False
 
     @property
@@ -173,11 +174,17 @@ def _findings(values: list[float | None], summaries: list[Rate | Sample | None])
             value=value,
             bounds=_bounds(summary),
             p=p,
-            too_few=index > 0 and summary is not None and p is None,
+            too_few=index > 0 and summary is not None and p is None and not _enough(first, summary),
+            no_variation=index > 0 and p is None and _enough(first, summary),
             higher=value is not None and values[0] is not None and value > values[0],
         )
         for index, (value, summary, p) in enumerate(zip(values, summaries, holm(p_values), strict=True))
     ]
+
+
+def _enough(*summaries: Rate | Sample | None) -> bool:
+    """Whether each has an interval, which takes two values."""
+    return all(isinstance(summary, Sample) and _bounds(summary) is not None for summary in summaries)
 
 
 def _p(one: Rate | Sample | None, other: Rate | Sample | None) -> float | None:

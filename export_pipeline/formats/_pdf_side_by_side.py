@@ -68,6 +68,8 @@ def _compared(words: Words, measure: Measure, finding: Finding) -> Block:
     note = ""
     if finding.too_few:
         note = words.too_few
+    elif finding.no_variation:
+        note = words.no_variation
     elif finding.p is not None:
         note = p_text(words, finding.p)
     mark = ("▲" if finding.higher else "▼") if finding.significant else ""

@@ -85,7 +85,9 @@ def _cell(words: Words, trial: Trial, item: Statistic, result: Result | None) ->
         detail = f"{words.interval}: {low} – {high}"
     if item.p_value and result is not None and row[trial.is_control] is not True:
         p = row[item.p_value]
-        note = words.too_few if p is None else p_text(words, p)
+        # Rates differ by nothing, and have no p-value, where all users converted or none.
+        untested = words.no_variation if item.scale is Scale.POINTS and value == 0 else words.too_few
+        note = untested if p is None else p_text(words, p)
         if p is not None and p < ALPHA and value and row[trial.check.failed] is not True:
             mark = "▲" if value > 0 else "▼"
     return {"value": _said(words, item, value), "detail": detail, "note": note, "mark": mark}

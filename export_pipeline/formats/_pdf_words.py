@@ -58,6 +58,7 @@ class Words:
     reference: str
     interval: str
     too_few: str
+    no_variation: str
     points: str
     best: str
     against: str
@@ -117,6 +118,7 @@ WORDS: dict[Language, Words] = {
         reference="reference",
         interval="95%",
         too_few="too few",
+        no_variation="no variation",
         points="pp",
         best="Best variant",
         against="against {name}",
@@ -178,6 +180,7 @@ WORDS: dict[Language, Words] = {
         reference="Bezug",
         interval="95 %",
         too_few="zu wenige",
+        no_variation="keine Streuung",
         points="PP",
         best="Beste Variante",
         against="gegen {name}",
@@ -239,6 +242,7 @@ WORDS: dict[Language, Words] = {
         reference="referência",
         interval="95%",
         too_few="muito poucos",
+        no_variation="sem variação",
         points="p.p.",
         best="Melhor variante",
         against="contra {name}",
@@ -300,6 +304,7 @@ WORDS: dict[Language, Words] = {
         reference="referencia",
         interval=f"95{_SPACE}%",
         too_few="muy pocos",
+        no_variation="sin variación",
         points="p. p.",
         best="Mejor variante",
         against="frente a {name}",

@@ -37,3 +37,20 @@ def test_comparison_when_fewer_subjects_than_were_asked_for_then_refused(staged:
         compare(frame, REPORT, CAMPAIGN, zone="UTC", still_wanted=lambda: None, asked={"1", "2", "3", "4"})
     found = compare(frame, REPORT, CAMPAIGN, zone="UTC", still_wanted=lambda: None, asked={"1", "2", "3"})
     assert found.subjects == ("Loans", "Cards", "Funds")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "too_few", "no_variation"),
+    [([5, 5, 7, 7], False, True), ([5, 5, 7], True, False), ([5, 6, 7, 7], False, False)],
+)
+def test_comparison_when_values_do_not_vary_then_not_said_to_be_too_few(
+    tmp_path: Path, seconds: list[int], too_few: bool, no_variation: bool
+) -> None:
+    path = tmp_path / "rows.arrow"
+    pl.DataFrame({"campaign": ["A", "A", "B", "B"][: len(seconds)], "seconds": seconds}).write_ipc(path)
+    report = Report((Measure("Length", Aggregate.MEAN, "seconds"),), subject="campaign")
+
+    found = compare(labelled(path, CAMPAIGN, "UTC"), report, CAMPAIGN, zone="UTC", still_wanted=lambda: None)
+
+    [[_, other]] = found.findings
+    assert (other.too_few, other.no_variation) == (too_few, no_variation)

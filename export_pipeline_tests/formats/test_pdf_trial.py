@@ -96,6 +96,10 @@ def test_variants_when_compared_then_the_numbers_are_the_rows() -> None:
     assert "How many users got it." in text and "Best variant" not in text
 
 
+def test_variants_when_nobody_converted_then_rates_do_not_vary() -> None:
+    assert "no variation" in written([result("gate", 0), result("new", 0, 0.5) | {"p_value": None, "difference": 0.0}])
+
+
 def test_experiments_when_compared_then_each_ones_best_variant_against_its_control() -> None:
     text = written(EXPERIMENTS, language="de")
 
