@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -105,8 +106,8 @@ def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
         if panel.height < whole.height or shown.height < rows.height:
             title += f" (first {panel.height} rows)"
         bounds = tuple(
-            None if low is None or high is None else (float(low), float(high))
-            for low, high in panel.select("low", "high").rows()
+            None if low is None or high is None else (low, high)
+            for low, high in (map(_as_number, ends) for ends in panel.select("low", "high").rows())
         )
         found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds))
     return found
@@ -185,5 +186,8 @@ def _number(measure: Measure, schema: pl.Schema) -> pl.Expr:
 
 
 def _as_number(number: object) -> float | None:
-    """A whole number as it is: a float has 15 digits."""
-    return number if number is None or isinstance(number, int) else float(number)  # type: ignore[arg-type]
+    """A whole number as it is: a float has 15 digits. None for what cannot be drawn: NaN and infinity."""
+    if number is None or isinstance(number, int):
+        return number
+    found = float(number)  # type: ignore[arg-type]
+    return found if math.isfinite(found) else None

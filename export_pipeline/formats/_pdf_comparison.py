@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -198,4 +199,5 @@ def _p(one: Rate | Sample | None, other: Rate | Sample | None) -> float | None:
 def _bounds(summary: Rate | Sample | None) -> tuple[float, float] | None:
     if isinstance(summary, Rate):
         return rate_interval(summary)
-    return mean_interval(summary) if isinstance(summary, Sample) else None
+    bounds = mean_interval(summary) if isinstance(summary, Sample) else None
+    return bounds if bounds and all(map(math.isfinite, bounds)) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -119,7 +120,9 @@ def _dated(value: date, words: Words) -> str:
 
 
 def _float(words: Words, value: float) -> str:
-    """Up to six significant digits, as a table for reading needs no more."""
+    """Up to six significant digits, as a table for reading needs no more; a dash for what is no number."""
+    if not math.isfinite(value):
+        return "–"
     text = f"{value:.6g}"
     if not text.lstrip("-").replace(".", "").isdigit():
         return text

@@ -6,6 +6,8 @@ What stands beside what is found in `_pdf_trial.py`.
 
 from __future__ import annotations
 
+import math
+
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._pdf_document import FULL, Block, Draft, appendix, subject_label
 from export_pipeline.formats._pdf_trial import Result, Results
@@ -119,7 +121,7 @@ def _bounds(item: Statistic, result: Result | None) -> tuple[float, float] | Non
 
 def _said(words: Words, item: Statistic, value: float | None, *, unit: bool = True) -> str:
     """A statistic's value as its scale says; a dash where there is none."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return _DASH
     if item.scale is Scale.PERCENT:
         return percentage(words, value, item.decimals)

@@ -54,3 +54,14 @@ def test_comparison_when_values_do_not_vary_then_not_said_to_be_too_few(
 
     [[_, other]] = found.findings
     assert (other.too_few, other.no_variation) == (too_few, no_variation)
+
+
+def test_comparison_when_values_are_no_numbers_then_neither_is_their_mean(tmp_path: Path) -> None:
+    path = tmp_path / "rows.arrow"
+    rows = {"campaign": ["A", "A", "B", "B"], "seconds": [1.0, float("nan"), float("inf"), 2.0]}
+    pl.DataFrame(rows).write_ipc(path)
+    report = Report((Measure("Length", Aggregate.MEAN, "seconds"),), subject="campaign")
+
+    found = compare(labelled(path, CAMPAIGN, "UTC"), report, CAMPAIGN, zone="UTC", still_wanted=lambda: None)
+
+    assert [(finding.value, finding.bounds) for finding in found.findings[0]] == [(None, None), (None, None)]

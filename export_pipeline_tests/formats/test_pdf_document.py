@@ -1,11 +1,14 @@
 """What a report says of itself, before it is drawn."""
 
+import polars as pl
 import pytest
 
 from export_pipeline.formats._pdf_branding import Branding
 from export_pipeline.formats._pdf_charts import Style
 from export_pipeline.formats._pdf_document import Draft, facts
+from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
+from export_pipeline.model.dataset import FLOAT, Column
 from export_pipeline.model.format import FileContext
 from export_pipeline_tests.formats.tables import SNAPSHOT_AT
 
@@ -42,3 +45,9 @@ def test_period_when_dates_were_asked_for_then_as_they_were(
     period, rows = facts(made, 1, ("", [], 0), [])
     assert period == [made.words.period, expected]
     assert rows == [made.words.rows, "1"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_table_when_a_float_is_no_number_then_a_dash(value: float) -> None:
+    table = make_table(pl.DataFrame({"x": [value, 0.5]}), (Column("x", FLOAT, "sql", "x"),), WORDS["de"], "UTC")
+    assert table.rows == (("–",), ("0,5",))
