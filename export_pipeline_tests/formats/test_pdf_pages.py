@@ -10,6 +10,7 @@ import pytest
 from export_pipeline.formats.pdf import FORMAT, PdfOptions
 from export_pipeline.model.dataset import INTEGER, Column
 from export_pipeline.model.format import FileContext
+from export_pipeline.model.report import Aggregate, Measure, Report
 from export_pipeline_tests.formats.tables import SNAPSHOT_AT, OneWay, frame
 
 COLUMNS = (Column("number", INTEGER, "sql", "A number."),)
@@ -49,3 +50,16 @@ def test_filters_when_they_are_longer_than_a_line_then_they_stay_on_the_page(sai
     assert max(right for _, _, right, _ in found) < 596 - MARGIN
     text = "".join(text for text, *_ in found if text.isprintable() and not text.isspace())
     assert said in text.replace("\u200b", "")
+
+
+@pytest.mark.parametrize("most", [2**63 - 1, 7])
+def test_cards_when_a_number_is_long_then_it_stays_in_its_column(most: int) -> None:
+    total = Measure("Sum of all", Aggregate.SUM, "number", unit="USD", decimals=2)
+    context = replace(CONTEXT, report=Report((total, total)))
+    said = f"{6 * most:,}.00"
+    found = characters([most] * 6, context)
+    text = "".join(text for text, *_ in found)
+    first = text.index(said)
+    second = text.index(said, first + 1)
+    assert found[first + len(said) - 1][2] < found[second][1]
+    assert max(right for _, _, right, _ in found) < 596 - MARGIN
