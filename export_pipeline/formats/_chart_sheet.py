@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from export_pipeline.formats._figures import Figures, Series
+from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.formats._summary_sheet import measure_format
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind
 
@@ -36,8 +37,8 @@ def drawn(figures: Figures) -> list[Series]:
     return [shown for shown in map(_groups_drawn, figures.series) if shown.values]
 
 
-def add_charts(book: Workbook, name: str, charts: Sequence[Series]) -> None:
-    """Adds the sheet, with these charts."""
+def add_charts(book: Workbook, name: str, charts: Sequence[Series], locale: Locale | None = None) -> None:
+    """Adds the sheet, with these charts; `locale` is how days are written."""
     sheet = book.add_worksheet(name)
     sheet.hide_gridlines(2)
     sheet.set_landscape()
@@ -48,8 +49,8 @@ def add_charts(book: Workbook, name: str, charts: Sequence[Series]) -> None:
         # Groups may be long, and start at the top, each in columns of its own; few single rows stand at their chart.
         first, place = (line, len(grouped)) if shown.bounds else (0, grouped.index(shown))
         column = _FIRST_NUMBERS + 3 * place
-        _write_numbers(book, sheet, shown, (first, column))
-        _insert_chart(book, sheet, shown, line, (first, column))
+        _write_numbers(book, sheet, shown, (first, column), locale)
+        _insert_chart(book, sheet, shown, line, (first, column), locale=locale)
 
 
 def _groups_drawn(series: Series) -> Series:
@@ -70,7 +71,9 @@ def _groups_drawn(series: Series) -> Series:
     return Series(chart, labels, values)
 
 
-def _write_numbers(book: Workbook, sheet: Worksheet, series: Series, at: tuple[int, int]) -> None:
+def _write_numbers(
+    book: Workbook, sheet: Worksheet, series: Series, at: tuple[int, int], locale: Locale | None
+) -> None:
     """Writes a chart's numbers, their title into the cell `at` a line and column, counted from 0."""
     chart, (first, column) = series.chart, at
     heading = book.add_format({"bold": True, "bottom": 1, "bottom_color": "#808080"})
@@ -87,7 +90,7 @@ def _write_numbers(book: Workbook, sheet: Worksheet, series: Series, at: tuple[i
     if series.bounds:
         _write_interval(sheet, series, (first, column + 2), right, style)
     in_time = _IN_TIME.get(chart.bucket)
-    shown = book.add_format({"num_format": in_time[1], "align": "left"}) if in_time else None
+    shown = book.add_format({"num_format": _date_format(chart.bucket, locale), "align": "left"}) if in_time else None
     for line, (label, value) in enumerate(zip(series.labels, series.values, strict=True), start=first + 2):
         moment = datetime.strptime(label, in_time[0]) if in_time else None
         if moment is not None and moment.year >= 1901:  # Excel's calendar is wrong before
@@ -119,7 +122,9 @@ def _write_interval(sheet: Worksheet, series: Series, at: tuple[int, int], headi
         sheet.write_formula(line, column + 3, f"={high}-{number}", style, bounds[1] - value)
 
 
-def _insert_chart(book: Workbook, sheet: Worksheet, series: Series, line: int, at: tuple[int, int]) -> None:
+def _insert_chart(
+    book: Workbook, sheet: Worksheet, series: Series, line: int, at: tuple[int, int], *, locale: Locale | None
+) -> None:
     chart, (first, column), last = series.chart, at, at[0] + len(series.labels) + 1
     excel_chart = book.add_chart({"type": _TYPES[chart.kind]})
     options: dict[str, Any] = {
@@ -150,13 +155,13 @@ def _insert_chart(book: Workbook, sheet: Worksheet, series: Series, line: int, a
         }
         if chart.kind is ChartKind.BAR:
             # Bars lie: their groups are below each other, the greatest on top, their numbers at their ends.
-            excel_chart.set_y_axis(_label_axis(series) | {"reverse": True})
+            excel_chart.set_y_axis(_label_axis(series, locale) | {"reverse": True})
             hidden = {"visible": False, "major_gridlines": {"visible": False}}
             # A number would lie under its error bar: there the axis says it, below.
             said = {"label_position": "high"} | _reach(series)
             excel_chart.set_x_axis(numbers | (said if series.bounds else hidden))
         else:
-            excel_chart.set_x_axis(_label_axis(series))
+            excel_chart.set_x_axis(_label_axis(series, locale))
             excel_chart.set_y_axis(numbers)
     excel_chart.add_series(options)
     excel_chart.set_title({"name": chart.title, "overlay": False, "name_font": {"size": 14}})
@@ -194,8 +199,14 @@ def _error_bars(sheet: Worksheet, series: Series, first: int, column: int) -> di
     }
 
 
-def _label_axis(series: Series) -> dict[str, Any]:
+def _label_axis(series: Series, locale: Locale | None) -> dict[str, Any]:
     chart = series.chart
     if chart.bucket is Bucket.VALUE:
         return {"major_gridlines": {"visible": False}}
-    return {"date_axis": True, "num_format": _IN_TIME[chart.bucket][1], "num_font": {"rotation": -45}}
+    return {"date_axis": True, "num_format": _date_format(chart.bucket, locale), "num_font": {"rotation": -45}}
+
+
+def _date_format(bucket: Bucket, locale: Locale | None) -> str:
+    """How Excel shows a group in time: a month is the same in every locale, year and month."""
+    pattern = _IN_TIME[bucket][1]
+    return LOCALES[locale].excel_date if locale and "dd" in pattern else pattern

@@ -88,7 +88,7 @@ def make_template(parts: Sequence[Part], timezone: str, locale: Locale | None) -
         for context, figures in reported:
             if shown := drawn(figures):
                 name = names.unique("Charts") if len(reported) == 1 else names.unique(context.title, " charts")
-                add_charts(book, name, shown)
+                add_charts(book, name, shown, locale)
     return data.getvalue(), sheets
 
 

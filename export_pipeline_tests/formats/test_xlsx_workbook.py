@@ -138,6 +138,13 @@ def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
     ]
 
 
+def test_charts_when_a_locale_is_chosen_then_its_dates_in_cells_and_on_axes() -> None:
+    sheet = book(locale="de")["Charts"]
+
+    assert sheet["P3"].number_format == r"dd\.mm\.yyyy"
+    assert sheet._charts[1].x_axis.number_format.formatCode == r"dd\.mm\.yyyy"
+
+
 def test_chart_when_it_has_intervals_then_error_bars_of_cells_that_follow_the_numbers() -> None:
     columns = (
         Column("metric", TEXT, "metric", "What was measured."),
