@@ -82,7 +82,11 @@ def executive_summary(draft: Draft, figures: Figures) -> None:
     words = draft.words
     _cards(draft, figures, _SUMMARY_FIGURES)
     trends, mixes = _trends(figures), _mixes(figures)
-    _charts(draft, trends[:1], mixes[: _ALONE if _have_room(figures, trends, mixes) else 2])
+    most = _ALONE if _have_room(figures, trends, mixes) else 2
+    _charts(draft, trends[:1], mixes[:most])
+    # Panels are parts of one chart, whose other parts would be missed.
+    if panels := sum(bool(series.bounds) for series in mixes[most:]):
+        draft.add("notes", items=[words.charts_left_out.format(n=number(words, panels))])
     if not figures.rows:
         draft.add("notes", items=[words.no_rows])
     _definitions(draft, [measure for measure, _ in figures.figures[:_SUMMARY_DEFINITIONS]], small=True)

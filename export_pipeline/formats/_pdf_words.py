@@ -54,6 +54,7 @@ class Words:
     shortened: str
     same_everywhere: str
     left_out: str
+    charts_left_out: str
     or_: str
     reference: str
     interval: str
@@ -114,6 +115,7 @@ WORDS: dict[Language, Words] = {
         shortened="Texts longer than {n} characters are shortened and end with “…”.",
         same_everywhere="The same in every row shown: ",
         left_out="Not shown, for want of width: {columns}.",
+        charts_left_out="Charts left out here: {n}; the detailed results have them.",
         or_="or",
         reference="reference",
         interval="95%",
@@ -176,6 +178,7 @@ WORDS: dict[Language, Words] = {
         shortened="Texte über {n} Zeichen sind gekürzt und enden mit „…“.",
         same_everywhere="In jeder gezeigten Zeile gleich: ",
         left_out="Aus Platzgründen nicht gezeigt: {columns}.",
+        charts_left_out="Hier weggelassene Diagramme: {n}; die Ergebnisse im Einzelnen haben sie.",
         or_="oder",
         reference="Bezug",
         interval="95 %",
@@ -238,6 +241,7 @@ WORDS: dict[Language, Words] = {
         shortened="Os textos com mais de {n} caracteres são abreviados e terminam em “…”.",
         same_everywhere="Igual em todas as linhas mostradas: ",
         left_out="Não mostradas por falta de largura: {columns}.",
+        charts_left_out="Gráficos omitidos aqui: {n}; estão nos resultados detalhados.",
         or_="ou",
         reference="referência",
         interval="95%",
@@ -300,6 +304,7 @@ WORDS: dict[Language, Words] = {
         shortened="Los textos de más de {n} caracteres están abreviados y terminan en «…».",
         same_everywhere="Igual en todas las filas mostradas: ",
         left_out="No se muestran por falta de ancho: {columns}.",
+        charts_left_out="Gráficos omitidos aquí: {n}; están en los resultados detallados.",
         or_="o",
         reference="referencia",
         interval=f"95{_SPACE}%",
@@ -364,11 +369,7 @@ def p_text(words: Words, p: float) -> str:
 
 def long_date(words: Words, day: date) -> str:
     """A date in running text."""
-    return words.long_date.format(day=day.day, month=_month(words, day), year=day.year)
-
-
-def _month(words: Words, day: date) -> str:
-    return words.months.split()[day.month - 1]
+    return words.long_date.format(day=day.day, month=words.months.split()[day.month - 1], year=day.year)
 
 
 def moment(words: Words, at: datetime) -> str:
@@ -379,7 +380,7 @@ def moment(words: Words, at: datetime) -> str:
 def axis_label(words: Words, day: date, *, monthly: bool, year: bool = False) -> str:
     """A date on an axis: the day, perhaps with its year, or the month and year."""
     pattern = words.axis_month if monthly else words.axis_date + (" {year}" if year else "")
-    return pattern.format(day=day.day, short=_month(words, day)[:3], year=day.year)
+    return pattern.format(day=day.day, short=words.months.split()[day.month - 1][:3], year=day.year)
 
 
 def definition(words: Words, measure: Measure) -> str:

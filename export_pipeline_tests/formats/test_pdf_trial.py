@@ -139,6 +139,21 @@ def test_executive_summary_when_rows_have_intervals_then_drawn_with_the_rows_num
     assert "rate_low" in text
 
 
+@pytest.mark.parametrize(("metrics", "said"), [(4, []), (7, [["Hier weggelassene Diagramme: 3"]])])
+def test_executive_summary_when_it_has_no_room_for_all_panels_then_says_how_many_more(
+    metrics: int, said: list[list[str]]
+) -> None:
+    made = FileContext("id", DATASET.name, "Results", COLUMNS, SNAPSHOT_AT, {}, DATASET.report)
+    rows = [row | {"metric": f"metric {number}"} for number in range(metrics) for row in VARIANTS[2:4]]
+    values = frame([tuple(row.get(column.name) for column in COLUMNS) for row in rows], COLUMNS)
+    draft = documents.draft(load_brand(None), "de", made, "UTC")
+
+    documents.executive_summary(draft, compute(values, made.report))
+
+    notes = [[item.partition(";")[0] for item in block["items"]] for block in draft.blocks if block["type"] == "notes"]
+    assert notes == said
+
+
 def many(count: int, **others: Any) -> list[Values]:
     return [result(f"v{number}", 0.5, 0.5 if number else None, **others) for number in range(count)]
 
