@@ -324,6 +324,7 @@ DATASET = Dataset(
             ),
         ),
         subject="experiment",
+        subject_id="experiment_id",
         trial=_TRIAL,
     ),
     derive=derive,

@@ -124,7 +124,7 @@ def _single_rows(frame: pl.LazyFrame, chart: Chart, interval: tuple[str, str]) -
     import polars as pl
 
     def text(name: str) -> pl.Expr:
-        return pl.col(name).cast(pl.String).fill_null(NO_VALUE)
+        return group_label(pl.col(name))
 
     value, (low, high) = pl.col(chart.measure.column), interval
     return (
@@ -145,7 +145,7 @@ def _grouped(frame: pl.LazyFrame, chart: Chart, zone: str) -> pl.LazyFrame:
 
     label = pl.col(chart.by)
     if chart.bucket is Bucket.VALUE:
-        grouped = frame.group_by(label.cast(pl.String).fill_null(NO_VALUE).alias("label"))
+        grouped = frame.group_by(group_label(label).alias("label"))
         order = ["number", "label"]
     else:
         frame = frame.filter(label.is_not_null())
@@ -153,6 +153,14 @@ def _grouped(frame: pl.LazyFrame, chart: Chart, zone: str) -> pl.LazyFrame:
         order = ["label"]
     numbers = grouped.agg(_number(chart.measure, frame.collect_schema()).alias("number"))
     return numbers.sort(order, descending=[name == "number" for name in order], nulls_last=True)
+
+
+def group_label(value: pl.Expr) -> pl.Expr:
+    """What the group of a value is called: a text that says there is none is quoted, so that it is not taken for it."""
+    import polars as pl
+
+    text = value.cast(pl.String)
+    return pl.when(text == NO_VALUE).then(pl.lit(f'"{NO_VALUE}"')).otherwise(text).fill_null(NO_VALUE)
 
 
 def _in_time(label: pl.Expr, bucket: Bucket, zone: str, frame: pl.LazyFrame) -> pl.Expr:

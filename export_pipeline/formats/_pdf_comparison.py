@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export_pipeline.formats._figures import NO_VALUE, Figures, compute
+from export_pipeline.formats._figures import NO_VALUE, Figures, compute, group_label
 from export_pipeline.formats._significance import (
     ALPHA,
     Rate,
@@ -71,7 +71,7 @@ def labelled(staged: Path, column: Column, zone: str, key: str = "") -> pl.LazyF
     if column.type.kind in (Kind.TIMESTAMP, Kind.DATE):
         # Rows without a time belong to no period.
         return frame.filter(pl.col(column.name).is_not_null()).with_columns(label.dt.strftime("%Y-%m").alias(_LABEL))
-    named = frame.with_columns(label.cast(pl.String).fill_null(NO_VALUE).alias(_LABEL))
+    named = frame.with_columns(group_label(label).alias(_LABEL))
     return _told_apart(named, key) if key else named
 
 

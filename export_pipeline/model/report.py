@@ -60,7 +60,8 @@ class Bucket(StrEnum):
 @dataclass(frozen=True)
 class Chart:
     """A number by groups of rows: groups by value are ordered by the number, groups in time by time. Rows whose group
-    is null are left out of groups in time, and are a group of their own, `(none)`, among values.
+    is null are left out of groups in time, and are a group of their own, `(none)`, among values; a text that says so
+    is in quotation marks.
 
     With an `interval` (the columns of its two ends) rows are not grouped: each has its own bar, with its value of the
     measure's column, in the rows' order, and there is a chart for each combination of the values in `panels`. Raises

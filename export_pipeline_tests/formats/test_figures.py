@@ -103,6 +103,12 @@ def test_chart_when_by_value_then_the_greatest_comes_first_and_null_is_a_group()
     assert (series.labels, series.values) == (("done", "(none)", "busy"), (4, 1, 0))
 
 
+def test_chart_when_a_text_says_that_there_is_none_then_not_the_group_without_one() -> None:
+    rows = pl.LazyFrame({"status": ["(none)", None, None]})
+    [series] = compute(rows, Report(charts=(Chart("", ChartKind.BAR, "status", Measure("", Aggregate.COUNT)),))).series
+    assert (series.labels, series.values) == (("(none)", '"(none)"'), (2, 1))
+
+
 def test_report_when_there_are_no_rows_then_has_no_groups() -> None:
     chart = Chart("", ChartKind.BAR, "status", Measure("", Aggregate.COUNT))
     found = compute(ROWS.filter(False), Report((Measure("", Aggregate.MEAN, "cost"),), (chart,)))

@@ -31,6 +31,12 @@ def test_subjects_when_several_have_one_name_then_told_apart_by_the_id(staged: P
     assert count == 5
 
 
+def test_subjects_when_a_text_says_that_there_is_none_then_not_the_one_without(tmp_path: Path) -> None:
+    path = tmp_path / "rows.arrow"
+    pl.DataFrame({"campaign": ["(none)", None]}).write_ipc(path)
+    assert subjects_of(labelled(path, CAMPAIGN, "UTC")) == (['"(none)"', "(none)"], 2)
+
+
 def test_comparison_when_fewer_subjects_than_were_asked_for_then_refused(staged: Path) -> None:
     frame = labelled(staged, CAMPAIGN, "UTC")
     with pytest.raises(Rejected, match="4 values of campaign_id were asked for, and the rows have 3 of campaign"):
