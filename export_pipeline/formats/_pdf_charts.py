@@ -31,6 +31,8 @@ _DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
 _MOST_MARKED = 40
 #: Days without rows are shown as 0, but not over centuries that a wrong date would open.
 _MOST_DAYS = 4_000
+#: The longest label of an axis of time, such as 17. Nov 2010.
+_DATE_CHARACTERS = 12
 #: From then on a quarter of the axis is a whole number.
 _WHOLE_AXIS = 4
 _BAR_HEIGHT = 17
@@ -260,8 +262,10 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
     days = sorted({_milliseconds(day) for series in several for day, _ in _in_time(series)})
     share = chart.measure.aggregate is Aggregate.SHARE
     top = _nice(max(value or 0.0 for series in several for _, value in _in_time(series)) or 1.0)
-    left, right = _room(style, [number(words, top, 0 if top >= _WHOLE_AXIS else 2)]), 24
-    plot_width, character = width - left - right, _character_width(style)
+    character = _character_width(style)
+    half = math.ceil(character * _DATE_CHARACTERS / 2)  # the first and the last label reach beyond the axis
+    left, right = max(half, _room(style, [number(words, top, 0 if top >= _WHOLE_AXIS else 2)])), half
+    plot_width = width - left - right
     dated = [datetime.fromtimestamp(at / 1000, UTC).date() for at in days]
     ticks = [
         {"t": _milliseconds(day), "label": label}

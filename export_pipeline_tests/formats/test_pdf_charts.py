@@ -55,3 +55,9 @@ def test_axis_of_time_when_short_then_every_day_or_month(
 def test_axis_of_time_when_narrow_then_fewer_labels() -> None:
     found = ticks(lines(STYLE, [in_time("2007-05-01", "2008-05-01", "2008-05-04")], 236, 104))
     assert len(found) == 3
+
+
+def test_axis_of_time_when_its_labels_have_years_then_there_is_room_for_the_first_and_the_last() -> None:
+    spec = lines(Style(WORDS["de"], Branding()), [in_time("2008-11-17", "2010-11-17")], 482, 104)
+    widest = max(len(label) for _, label in ticks(spec)) * 8.5 * 0.48
+    assert min(spec["padding"]["left"], spec["padding"]["right"]) >= widest / 2
