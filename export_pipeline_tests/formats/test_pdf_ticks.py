@@ -1,4 +1,4 @@
-"""The charts of a report."""
+"""The axis of time of a chart in a report."""
 
 from datetime import UTC, date, datetime
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Which subjects a comparison has."""
+"""Which subjects a comparison has, and what is said of their differences."""
 
 from pathlib import Path
 
