@@ -58,9 +58,12 @@ class Options(BaseModel):
 def check_level(compression: Compression, level: int | None) -> None:
     """Raises ValueError for a level that the compression does not have; None is whichever is usual."""
     levels = LEVELS.get(compression)
-    if level is not None and (levels is None or level not in levels):
-        known = f"{levels[0]} to {levels[-1]}" if levels else "none"
-        raise ValueError(f"compression_level={level}: {compression} has the levels: {known}")
+    if level is None or (levels is not None and level in levels):
+        return
+    if compression is Compression.NONE:
+        raise ValueError(f"compression_level={level} is for a compression, and none is asked for; choose one")
+    known = f"has the levels {levels[0]} to {levels[-1]}" if levels else "has no levels"
+    raise ValueError(f"compression_level={level}: {compression} {known}")
 
 
 class TextOptions(Options):
