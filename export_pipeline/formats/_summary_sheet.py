@@ -45,7 +45,7 @@ def add_summary(
         line += 1
         snapshot_at = context.snapshot_at.astimezone(zoneinfo.ZoneInfo(timezone)).replace(tzinfo=None)
         for heading_text, texts in (
-            ("What", {"Dataset": context.dataset, "Export": context.export_id}),
+            ("What", {"Dataset": context.dataset, "Export": context.export_id, **_part(context)}),
             ("Filters", context.filters or {"None": "all rows that the person may see"}),
         ):
             line += 1
@@ -80,6 +80,10 @@ def add_summary(
                 style = book.add_format({"num_format": measure_format(measure), "align": "left"})
                 sheet.write_number(line, 1, value, style)
         line += 3
+
+
+def _part(context: FileContext) -> dict[str, str]:
+    return {"Part": f"{context.part:,}; the totals below are of its rows alone"} if context.part else {}
 
 
 def measure_format(measure: Measure) -> str:

@@ -119,6 +119,10 @@ def _lay_out(book: Workbook, sheet: Worksheet, part: Part, rows: int, locale: Lo
     columns = part.context.columns
     bold = book.add_format({"bold": True})
     sheet.freeze_panes(1, 0)
+    # Printed, a page is as wide as the rows, and each says what its columns are.
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(0)
     sheet.autofilter(0, 0, rows, len(columns) - 1)
     for place, column in enumerate(columns):
         shown = number_format(column, locale)

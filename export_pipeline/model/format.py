@@ -90,7 +90,7 @@ class TextOptions(Options):
 class FileContext:
     """What a writer may say in the file about where it comes from: no personal data. `filters` are what the rows were
     chosen by, `report` holds the figures and charts that the columns suffice for, `branding` is the operator's folder
-    with logo, colours and fonts for formats that have a look."""
+    with logo, colours and fonts for formats that have a look; `part` is which of several files it is, from 1."""
 
     export_id: str
     dataset: str
@@ -100,6 +100,7 @@ class FileContext:
     filters: Mapping[str, str] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     branding: Path | None = None
+    part: int = 0
 
 
 def polars_type(column: Column) -> pl.DataType:

@@ -101,6 +101,15 @@ def test_workbook_when_rows_only_then_nothing_else() -> None:
     assert not found.active.conditional_formatting
 
 
+def test_data_sheet_when_printed_then_as_wide_as_a_page_with_its_header_on_each() -> None:
+    sheet = book().active
+
+    assert sheet.page_setup.orientation == "landscape"
+    assert sheet.sheet_properties.pageSetUpPr.fitToPage
+    assert (sheet.page_setup.fitToWidth or 1, sheet.page_setup.fitToHeight) == (1, 0)
+    assert sheet.print_title_rows == "$1:$1"
+
+
 def test_summary_when_read_then_says_what_when_filters_and_totals() -> None:
     found = cells(book(timezone="Europe/Berlin")["Summary"])
 
