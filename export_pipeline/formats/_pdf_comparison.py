@@ -128,7 +128,9 @@ def _summary(rows: pl.LazyFrame, measure: Measure) -> Rate | Sample | None:
         total, successes = rows.select(pl.len(), counted.sum().alias("successes")).collect(engine="streaming").row(0)
         return Rate(int(successes or 0), int(total))
     values = pl.col(measure.column).cast(pl.Float64)
-    selected = rows.filter(counted).select(pl.len(), values.mean().alias("mean"), values.std().alias("deviation"))
+    # Sums of equal values are not exact, and the deviation would be what their rounding left.
+    deviation = pl.when(values.min() == values.max(), values.count() > 1).then(0.0).otherwise(values.std())
+    selected = rows.filter(counted).select(pl.len(), values.mean().alias("mean"), deviation.alias("deviation"))
     return Sample(*selected.collect(engine="streaming").row(0))
 
 

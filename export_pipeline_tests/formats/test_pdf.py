@@ -154,44 +154,6 @@ def test_detailed_results_when_no_rows_then_says_so() -> None:
     assert "Es gibt keine Zeilen." in " ".join(pages(write([], report="detailed_results", language="de")))
 
 
-def test_comparison_when_rates_differ_then_marked_with_corrected_p() -> None:
-    rows = [*calls("A", 400, 200), *calls("B", 400, 260), *calls("C", 400, 208), *calls("Tiny", 1, 1)]
-
-    text = " ".join(pages(write(rows, report="comparison")))
-
-    # z-tests: A and B 4.29, p = 0.000018; A and C 0.57, p = 0.5714; Fisher: A and Tiny 1. Times three, two, one.
-    assert "65.0% ▲ 95%: 60.2% – 69.5% p < 0.001" in text
-    assert "52.0% 95%: 47.1% – 56.9% p = 1.000" in text
-    assert "50.0% 95%: 45.1% – 54.9%" in text
-    assert "too few" in text
-    assert "Welch" in text and "Holm" in text
-
-
-def test_comparison_when_by_a_timestamp_then_months() -> None:
-    rows = [("A", "done", FIRST_DAY + timedelta(days=10 * index), 60 + index, Decimal(1)) for index in range(8)]
-
-    text = " ".join(pages(write(rows, report="comparison", compare_by="at")))
-
-    assert "2010-11" in text and "2010-12" in text and "2011-01" in text
-
-
-@pytest.mark.parametrize(("names", "count"), [("A", "1"), ("ABCDEFG", "7")])
-def test_comparison_when_too_few_or_many_subjects_then_refused(names: str, count: str) -> None:
-    rows = [row for name in names for row in calls(name, 2, 1)]
-
-    with pytest.raises(Rejected, match=f"needs 2 to 6 different values of campaign, and the rows have {count}"):
-        write(rows, report="comparison")
-
-
-@pytest.mark.parametrize(
-    ("report", "by", "said"),
-    [(REPORT, "colour", "no column of the file: colour"), (replace(REPORT, subject=""), "", "hold no subject")],
-)
-def test_comparison_when_column_unknown_then_refused_with_columns(report: Report, by: str, said: str) -> None:
-    with pytest.raises(Rejected, match=f"{said}.*campaign, status, at, seconds, cost"):
-        write(calls("A", 2, 1), context(report=report), report="comparison", compare_by=by)
-
-
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/St_Johns"])
 def test_moments_when_the_zone_has_no_such_year_then_in_utc(zone: str) -> None:
     moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
@@ -204,11 +166,6 @@ def test_moments_when_the_zone_has_no_such_year_then_in_utc(zone: str) -> None:
     beyond = {"Asia/Tokyo": "9999-12-31 23:59:59 UTC", "America/St_Johns": "0001-01-01 00:00:00 UTC"}
     within = {"Asia/Tokyo": "0001-01-01 09:18:59", "America/St_Johns": "9999-12-31 20:29:59"}
     assert beyond[zone] in text and within[zone] in text
-
-
-def test_comparison_when_there_are_no_key_figures_then_refused() -> None:
-    with pytest.raises(Rejected, match="there are no key figures to compare"):
-        write([*calls("A", 2, 1), *calls("B", 2, 1)], context(report=replace(REPORT, figures=())), report="comparison")
 
 
 def test_text_when_no_font_has_a_character_then_refused_with_its_place(no_leftovers: Path) -> None:
