@@ -25,7 +25,11 @@ _CHART_WIDTH, _CHART_HEIGHT = 760, 340  # pixels
 _CHART_LINES = 18  # of 20 pixels each, one of them left free
 _FIRST_NUMBERS = 12  # the column right of the charts
 _TYPES = {ChartKind.BAR: "bar", ChartKind.LINE: "line", ChartKind.PIE: "pie"}
-_IN_TIME = {Bucket.DAY: ("%Y-%m-%d", "yyyy-mm-dd"), Bucket.MONTH: ("%Y-%m", "yyyy-mm")}
+_IN_TIME = {
+    Bucket.DAY: ("%Y-%m-%d", "yyyy-mm-dd"),
+    Bucket.WEEK: ("%Y-%m-%d", "yyyy-mm-dd"),
+    Bucket.MONTH: ("%Y-%m", "yyyy-mm"),
+}
 _COLOR = "#2F75B5"
 #: The columns of an interval: its ends, and how far they are from the value.
 _INTERVAL = ("from", "to", "below", "above")

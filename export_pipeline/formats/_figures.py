@@ -17,7 +17,8 @@ NO_VALUE = "(none)"
 _MOST_SINGLE_ROWS, _MOST_PANEL_ROWS = 60, 15
 #: Of a value in a title.
 _MOST_CHARACTERS = 60
-_FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
+#: How groups in time are labelled, a week by its Monday.
+_FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.WEEK: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def _in_time(label: pl.Expr, bucket: Bucket, zone: str, frame: pl.LazyFrame) -> 
 
     [name] = label.meta.root_names()
     is_timestamp = isinstance(frame.collect_schema()[name], pl.Datetime)
-    return (label.dt.convert_time_zone(zone) if is_timestamp else label).dt.strftime(_FORMATS[bucket])
+    day = (label.dt.convert_time_zone(zone) if is_timestamp else label).dt.date()
+    return (day.dt.truncate("1w") if bucket is Bucket.WEEK else day).dt.strftime(_FORMATS[bucket])
 
 
 def _number(measure: Measure) -> pl.Expr:

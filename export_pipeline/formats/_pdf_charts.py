@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 from export_pipeline.formats._figures import NO_VALUE, Series
@@ -360,7 +360,7 @@ def _cut(style: Style, label: str, width: int) -> str:
 
 
 def _in_time(series: Series) -> list[tuple[date, float | None]]:
-    """The series by date, and 0 for days or months between without rows, where numbers are counts or sums."""
+    """The series by date, and 0 for days, weeks or months between without rows, where numbers are counts or sums."""
     monthly = series.chart.bucket is Bucket.MONTH
     found = {
         date.fromisoformat(label + "-01" if monthly else label): value
@@ -369,11 +369,16 @@ def _in_time(series: Series) -> list[tuple[date, float | None]]:
     adds_up = series.chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM)
     if not found or not adds_up or (max(found) - min(found)).days > _MOST_DAYS:
         return list(found.items())
-    filled, day = [], min(found)
-    while day <= max(found):
-        filled.append((day, found.get(day, 0.0)))
-        day = (day.replace(day=1) + timedelta(days=32)).replace(day=1) if monthly else day + timedelta(days=1)
-    return filled
+    return [(day, found.get(day, 0.0)) for day in _between(min(found), max(found), series.chart.bucket)]
+
+
+def _between(first: date, last: date, bucket: Bucket) -> list[date]:
+    """The days, Mondays or first days of months, both ends included."""
+    if bucket is Bucket.MONTH:
+        months = range(12 * first.year + first.month - 1, 12 * last.year + last.month)
+        return [date(month // 12, month % 12 + 1, 1) for month in months]
+    step = 7 if bucket is Bucket.WEEK else 1
+    return [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1, step)]
 
 
 def _chosen(days: Sequence[int]) -> list[int]:

@@ -172,22 +172,25 @@ _PERIOD = ("date_from", "date_to")
 
 
 def _period(words: Words, context: FileContext, figures: Sequence[Figures]) -> str:
-    """The period asked for, else the days that the rows are of."""
+    """The period asked for, else the days, or days of weeks, that the rows are of."""
     begin, end = (_day(words, context.filters.get(name, "")) for name in _PERIOD)
     if begin and end:
         return f"{begin} – {end}"
     if begin or end:
         return words.since.format(day=begin) if begin else words.until.format(day=end)
     days = [
-        label
+        date.fromisoformat(label).toordinal() + day
         for each in figures
         for series in each.series
-        if series.chart.bucket is Bucket.DAY
+        if series.chart.bucket in (Bucket.DAY, Bucket.WEEK)
         for label in series.labels
+        for day in ((0, 6) if series.chart.bucket is Bucket.WEEK else (0,))
     ]
     if not days:
         return ""
-    first, last = (long_date(words, date.fromisoformat(label)) for label in (min(days), max(days)))
+    # The calendar's last week ends with its last day.
+    ends = (date.fromordinal(min(day, date.max.toordinal())) for day in (min(days), max(days)))
+    first, last = (long_date(words, day) for day in ends)
     return first if first == last else f"{first} – {last}"
 
 

@@ -54,6 +54,8 @@ def test_figure_when_computed_then_counts_what_it_says(measure: Measure, expecte
     [
         (Bucket.DAY, "UTC", ("2020-01-01", "2020-02-01"), (2, 1)),
         (Bucket.DAY, "Europe/Berlin", ("2020-01-01", "2020-01-02", "2020-02-01"), (1, 1, 1)),
+        (Bucket.WEEK, "UTC", ("2019-12-30", "2020-01-27"), (2, 1)),
+        (Bucket.WEEK, "America/New_York", ("2019-12-30", "2020-01-27"), (2, 1)),
         (Bucket.MONTH, "America/New_York", ("2019-12", "2020-01"), (1, 2)),
     ],
 )
