@@ -97,17 +97,21 @@ def detailed_results(draft: Draft, figures: Figures, table: Table, snapshot_rows
     if trends or mixes:
         draft.add("heading", text=words.trends_and_mix)
         _charts(draft, trends, mixes)
+    notes = _table_notes(words, table, snapshot_rows)
     if table.rows:
         draft.add(
             "rows",
             heading=words.rows_heading,
-            notes=_table_notes(words, table, snapshot_rows),
+            notes=notes,
             names=[column.name for column in table.columns],
             widths=list(table.widths),
             numbers=list(table.numbers),
             rows=[list(row) for row in table.rows],
             across=table.across,
         )
+    elif table.height:
+        draft.add("heading", text=words.rows_heading)
+        draft.add("notes", items=notes)
     else:
         draft.add("notes", items=[words.no_rows])
     appendix(draft, [measure for measure, _ in figures.figures])
@@ -277,9 +281,9 @@ def _legend(style: Style, shown: Sequence[charts.Group], measure: Measure) -> li
 
 
 def _table_notes(words: Words, table: Table, rows: int) -> list[str]:
-    shown, total = number(words, len(table.rows)), number(words, rows)
+    shown, total = number(words, table.height), number(words, rows)
     notes = [
-        words.first_rows.format(shown=shown, all=total) if len(table.rows) < rows else words.all_rows.format(all=total)
+        words.first_rows.format(shown=shown, all=total) if table.height < rows else words.all_rows.format(all=total)
     ]
     if table.constant:
         notes.append(words.same_everywhere + "; ".join(f"{name} = {value}" for name, value in table.constant) + ".")

@@ -154,6 +154,22 @@ def test_detailed_results_when_no_rows_then_says_so() -> None:
     assert "Es gibt keine Zeilen." in " ".join(pages(write([], report="detailed_results", language="de")))
 
 
+def test_detailed_results_when_all_rows_are_alike_then_says_how_many_and_what_they_have() -> None:
+    columns = (Column("campaign", TEXT, "sql", "The campaign."), Column("seconds", INTEGER, "sql", "How long."))
+
+    text = " ".join(pages(write([("Loans", 60)] * 3, context(columns, Report()), report="detailed_results")))
+
+    assert "Rows All rows (3). The same in every row shown: campaign = Loans; seconds = 60." in text
+    assert "There are no rows." not in text
+
+
+def test_detailed_results_when_a_value_of_all_rows_has_no_font_then_refused_with_its_place() -> None:
+    columns = (Column("campaign", TEXT, "sql", "The campaign."),)
+
+    with pytest.raises(Rejected, match="found in a column that is the same in every row"):
+        write([("\U00012000",)] * 2, context(columns, Report()), report="detailed_results")
+
+
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/St_Johns"])
 def test_moments_when_the_zone_has_no_such_year_then_in_utc(zone: str) -> None:
     moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
