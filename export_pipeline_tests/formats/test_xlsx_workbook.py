@@ -1,6 +1,7 @@
 """XLSX as a workbook: summary, charts and highlights beside the rows, several datasets, and the same in each file."""
 
 import io
+import zipfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -266,10 +267,27 @@ def test_workbook_when_its_datasets_have_the_same_columns_then_each_is_read_back
 
 def test_workbook_when_it_does_not_tell_whose_its_sheets_are_then_broken(tmp_path: Path) -> None:
     path = tmp_path / "calls.xlsx"
-    path.write_bytes(data())
+    with zipfile.ZipFile(io.BytesIO(data())) as book, zipfile.ZipFile(path, "w") as changed:
+        for name in book.namelist():
+            told = book.read(name)
+            changed.writestr(name, told.replace(_template.PARTS_PROPERTY.encode(), b"Something else"))
+
     assert READER.part is not None
-    with pytest.raises(Broken):
+    with pytest.raises(Broken, match="does not tell which dataset"):
         READER.part(0).count(FileContent(path), COLUMNS, XlsxOptions.model_validate({}))
+
+
+def test_workbook_when_a_column_is_named_like_the_title_then_only_its_rows_are_read_back(tmp_path: Path) -> None:
+    # The summary begins with the title alone, as a data sheet of such a column does.
+    column, path, options = Column("All calls", TEXT, "status", "How it ended."), tmp_path / "calls.xlsx", XlsxOptions()
+    made = FileContext("0192-id", "all_calls", "All calls", (column,), SNAPSHOT_AT, FILTERS, Report())
+    with path.open("wb") as target:
+        assert write(tables.frame([("done",), ("busy",)], [column]), target, made, options) == 2
+
+    [batch] = READER.rows(FileContent(path), (column,), options, None)
+
+    assert batch["All calls"].to_list() == ["sdone", "sbusy"]
+    assert READER.count(FileContent(path), (column,), options) == 2
 
 
 def test_workbook_when_written_twice_then_the_same_bytes() -> None:
