@@ -138,8 +138,16 @@ def _in_time(label: pl.Expr, bucket: Bucket, zone: str, frame: pl.LazyFrame) -> 
 
     [name] = label.meta.root_names()
     is_timestamp = isinstance(frame.collect_schema()[name], pl.Datetime)
-    day = (label.dt.convert_time_zone(zone) if is_timestamp else label).dt.date()
+    day = local_days(label, zone) if is_timestamp else label
     return (day.dt.truncate("1w") if bucket is Bucket.WEEK else day).dt.strftime(_FORMATS[bucket])
+
+
+def local_days(moments: pl.Expr, zone: str) -> pl.Expr:
+    """The days that the zone's clocks show; in UTC where the year there is 0 or 10000, which nothing can label."""
+    import polars as pl
+
+    local = moments.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    return pl.when(local.dt.year().is_between(1, 9999)).then(local.dt.date()).otherwise(moments.dt.date())
 
 
 def _number(measure: Measure) -> pl.Expr:

@@ -67,6 +67,21 @@ def test_chart_when_over_time_then_its_groups_are_days_of_the_zone(
     assert (series.labels, series.values) == (labels, values)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna", "America/New_York"])
+def test_chart_when_the_zones_clocks_have_no_such_year_then_days_in_utc(zone: str) -> None:
+    ends = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+    rows = pl.LazyFrame({"at": ends}, schema={"at": pl.Datetime("us", "UTC")})
+    expected = {
+        Bucket.DAY: ["0001-01-01", "9999-12-31"],
+        Bucket.WEEK: ["0001-01-01", "9999-12-27"],
+        Bucket.MONTH: ["0001-01", "9999-12"],
+    }
+    for bucket, labels in expected.items():
+        chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.COUNT), bucket)
+        [series] = compute(rows, Report(charts=(chart,)), zone=zone).series
+        assert list(series.labels) == labels
+
+
 def test_chart_when_by_value_then_the_greatest_comes_first_and_null_is_a_group() -> None:
     chart = Chart("", ChartKind.PIE, "status", Measure("", Aggregate.SUM, "cost"))
     [series] = compute(ROWS, Report(charts=(chart,))).series

@@ -1,7 +1,7 @@
 """Comparisons of subjects: what differs by more than chance, what does not, and what cannot be compared."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -42,6 +42,15 @@ def test_comparison_when_by_a_timestamp_then_months() -> None:
     text = " ".join(pages(write(rows, report="comparison", compare_by="at")))
 
     assert "2010-11" in text and "2010-12" in text and "2011-01" in text
+
+
+def test_comparison_when_by_a_timestamp_at_the_calendars_end_then_its_month_in_utc() -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    rows = [("A", "done", at, 60, Decimal(1)) for at in (last, FIRST_DAY)]
+
+    text = " ".join(pages(write(rows, report="comparison", compare_by="at", timezone="Europe/Vienna")))
+
+    assert "9999-12" in text
 
 
 @pytest.mark.parametrize(("names", "count"), [("A", "1"), ("ABCDEFG", "7")])
