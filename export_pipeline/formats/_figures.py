@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ NO_VALUE = "(none)"
 _MOST_SINGLE_ROWS, _MOST_PANEL_ROWS = 60, 15
 #: Of a value in a title.
 _MOST_CHARACTERS = 60
+#: Control characters, and the two that XML does not have.
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 #: How groups in time are labelled, a week by its Monday.
 _FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.WEEK: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
 
@@ -68,7 +71,8 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
 
 
 def _series(chart: Chart, group: pl.DataFrame) -> Series:
-    return Series(chart, tuple(group["label"].to_list()), tuple(map(_as_float, group["number"].to_list())))
+    labels, values = (group[name].to_list() for name in ("label", "number"))
+    return Series(chart, tuple(map(one_line, labels)), tuple(map(_as_float, values)))
 
 
 def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
@@ -80,7 +84,7 @@ def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
     found = []
     for whole in shown.partition_by(names, maintain_order=True) if names else [shown]:
         panel = whole.head(_MOST_PANEL_ROWS)
-        title = ": ".join(filter(None, [chart.title, " · ".join(_one_line(panel[name][0]) for name in telling)]))
+        title = ": ".join(filter(None, [chart.title, " · ".join(_shortened(panel[name][0]) for name in telling)]))
         if panel.height < whole.height or shown.height < rows.height:
             title += f" (first {panel.height} rows)"
         bounds = tuple(
@@ -91,9 +95,13 @@ def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
     return found
 
 
-def _one_line(text: str) -> str:
-    """A value as a part of a title, which not every format can hold with control characters, or at any length."""
-    shown = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+def one_line(text: str) -> str:
+    """A value as a chart's label, without line breaks and what not every format can hold."""
+    return " ".join(_UNSHOWN.sub(" ", text).split())
+
+
+def _shortened(text: str) -> str:
+    shown = one_line(text)
     return shown if len(shown) <= _MOST_CHARACTERS else shown[: _MOST_CHARACTERS - 1].rstrip() + "…"
 
 

@@ -74,7 +74,7 @@ def groups(style: Style, series: Series, most: int = _MOST_BARS) -> list[Group]:
         if rest:
             name = style.words.others.format(n=number(style.words, len(rest)))
             pairs.append((name, sum(value or 0.0 for _, value in rest)))
-    return [Group(" ".join(label.split()), value, (value or 0.0) / total if total else None) for label, value in pairs]
+    return [Group(label, value, (value or 0.0) / total if total else None) for label, value in pairs]
 
 
 def donut(style: Style, shown: Sequence[Group]) -> Spec:

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from export_pipeline.formats import _pdf_charts as charts
-from export_pipeline.formats._figures import NO_VALUE, Figures, Series
+from export_pipeline.formats._figures import NO_VALUE, Figures, Series, one_line
 from export_pipeline.formats._pdf_branding import Brand
 from export_pipeline.formats._pdf_charts import Spec, Style
 from export_pipeline.formats._pdf_table import MOST_CHARACTERS, Table
@@ -316,7 +316,7 @@ def _definitions(draft: Draft, measures: Sequence[Measure], *, small: bool) -> N
 
 def subject_label(words: Words, name: str) -> str:
     """What a subject is called, in one line."""
-    return words.none if name == NO_VALUE else _cut(" ".join(name.split()), 60)
+    return words.none if name == NO_VALUE else _cut(one_line(name), 60)
 
 
 def _cut(text: str, characters: int) -> str:

@@ -140,6 +140,13 @@ def test_chart_when_a_panels_name_is_hostile_then_its_title_is_a_line() -> None:
     assert series.chart.title == f"Rate: a b {'c' * 55}…"
 
 
+def test_chart_when_a_groups_name_is_hostile_then_its_label_is_a_line() -> None:
+    statuses = ["a\x01b\r\nc", "\x1bd\ufffe", "said \u201cno\u201d\u00ad\U0001f600"]
+    chart = Chart("", ChartKind.BAR, "status", Measure("", Aggregate.COUNT))
+    [series] = compute(pl.LazyFrame({"status": statuses}), Report(charts=(chart,))).series
+    assert sorted(series.labels) == ["a b c", "d", "said \u201cno\u201d\u00ad\U0001f600"]
+
+
 def test_report_when_an_intervals_column_is_left_out_then_without_the_chart() -> None:
     names = {name: f"our_{name}" for name in ("metric", "variant", "rate", "low", "high")}
     [chart] = Report(charts=(RATE,)).within(names).charts

@@ -1,6 +1,8 @@
 """PDF reports, read back by another program (PDFium): what they say, what they refuse, and that nothing is left."""
 
 import io
+import re
+import signal
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -306,6 +308,28 @@ def test_renderer_when_it_needs_too_much_memory_then_refused(
         write(calls("A", 3, 1))
 
     assert list(no_leftovers.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "error", "said"),
+    [
+        (-signal.SIGKILL, b"", Rejected, "more memory"),
+        (-signal.SIGTRAP, b"# Fatal JavaScript out of memory: Committing failed.\n#", Rejected, "more memory"),
+        (-signal.SIGABRT, b"memory allocation of 655360 bytes failed\n", Rejected, "more memory"),
+        (1, b"Traceback:\nMemoryError\n", Rejected, "more memory"),
+        (-signal.SIGABRT, b"thread caused non-unwinding panic. aborting.\n", Broken, r"\(signal 6\); this is a defect"),
+        (1, b"Traceback:\ntypst.TypstError: a row's text\n", Broken, r"\(typst.TypstError\); this is a defect"),
+    ],
+)
+def test_renderer_when_it_crashes_then_memory_is_named_only_where_it_was_short(
+    code: int, log: bytes, error: type[Exception], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log.txt").write_bytes(log)
+
+    found = _pdf_process._crash(code, tmp_path)
+
+    assert isinstance(found, error)
+    assert re.search(said, str(found))
 
 
 def test_renderer_when_it_takes_too_long_then_transient(monkeypatch: pytest.MonkeyPatch, no_leftovers: Path) -> None:

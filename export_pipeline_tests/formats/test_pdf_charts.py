@@ -60,3 +60,14 @@ def test_period_when_rows_are_told_by_week_then_up_to_the_last_weeks_sunday() ->
     [text] = pages(write(calls("Loans", 20, 5), context(report=Report(charts=(weekly,)))))
 
     assert "Period 1 November 2010 – 21 November 2010 Rows 20" in text
+
+
+@pytest.mark.parametrize("report", ["executive_summary", "comparison"])
+@pytest.mark.parametrize("character", ["\x01", "\x1b", "\ufffe"])
+def test_labels_when_a_value_has_control_characters_then_lines_without_them(character: str, report: str) -> None:
+    hostile = f"call{character}centre"
+    rows = [(name, hostile, *row[2:]) for name in (hostile, "Loans") for row in calls(name, 20, 5)]
+
+    [text, *_] = pages(write(rows, report=report))
+
+    assert "About call centre · Loans" in text
