@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -52,6 +53,32 @@ def test_line_when_days_between_have_no_rows_then_points_of_0_up_to_the_calendar
     found = points(line(labels, [1, 2], Chart("", ChartKind.LINE, "at", COST, bucket)))
 
     assert found == [(day, {0: 1, len(expected) - 1: 2}.get(at, 0)) for at, day in enumerate(expected)]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0, 30], [0, 10, 20, 30, 40]),
+        ([0, 0], [0, 0.25, 0.5, 0.75, 1]),
+        ([-5, -3], [-6, -4.5, -3, -1.5, 0]),
+        ([-30, 7], [-40, -30, -20, -10, 0, 10]),
+        ([-7, 30], [-10, 0, 10, 20, 30, 40]),
+    ],
+)
+def test_line_when_numbers_are_negative_then_its_axis_holds_them_and_0(values: list[float], ticks: list[float]) -> None:
+    chart = Chart("Balance", ChartKind.LINE, "at", COST, Bucket.DAY)
+
+    axis = line(["2010-11-01", "2010-11-02"], values, chart)["layer"][-2]["encoding"]["y"]
+
+    assert axis["axis"]["values"] == ticks
+    assert axis["scale"]["domain"] == [ticks[0], ticks[-1]]
+
+
+def test_line_when_all_numbers_are_negative_then_drawn() -> None:
+    report = Report(charts=(Chart("Balance", ChartKind.LINE, "at", COST, Bucket.DAY),))
+    rows = [(*row[:4], Decimal(-5)) for row in calls("Loans", 20, 5)]
+
+    assert "Balance" in pages(write(rows, context(report=report)))[0]
 
 
 def test_period_when_rows_are_told_by_week_then_up_to_the_last_weeks_sunday() -> None:
