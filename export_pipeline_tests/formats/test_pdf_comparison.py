@@ -6,9 +6,14 @@ from decimal import Decimal
 
 import pytest
 
+from export_pipeline.formats import _pdf_document as documents
+from export_pipeline.formats._figures import Figures, Series
+from export_pipeline.formats._pdf_branding import load_brand
+from export_pipeline.formats._pdf_comparison import Comparison
+from export_pipeline.formats._pdf_side_by_side import comparison
 from export_pipeline.model.dataset import TEXT, Column, decimal
 from export_pipeline.model.errors import Rejected
-from export_pipeline.model.report import Aggregate, Measure, Report
+from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
 from export_pipeline_tests.formats.test_pdf import FIRST_DAY, REPORT, calls, context, pages, write
 
 
@@ -73,3 +78,27 @@ def test_comparison_when_column_unknown_then_refused_with_columns(report: Report
 def test_comparison_when_there_are_no_key_figures_then_refused() -> None:
     with pytest.raises(Rejected, match="there are no key figures to compare"):
         write([*calls("A", 2, 1), *calls("B", 2, 1)], context(report=replace(REPORT, figures=())), report="comparison")
+
+
+@pytest.mark.parametrize(
+    ("costs", "bars", "said"),
+    [
+        (((0, 0), (3, 1)), [(1, 0.75), (1, 0.25)], "A: 0; B: done 75%, busy 25%"),
+        (((5, 0), (0, 0)), [(0, 1.0)], "A: done 100%; B: 0"),
+        (((0, 0), (0, 0)), [], "A: 0; B: 0"),
+    ],
+)
+def test_mix_when_a_subjects_sums_are_all_0_then_no_bar_of_its_own(
+    costs: tuple[tuple[float, ...], ...], bars: list[tuple[int, float]], said: str
+) -> None:
+    chart = Chart("Cost by outcome", ChartKind.PIE, "status", Measure("Cost", Aggregate.SUM, "cost"))
+    figures = tuple(Figures(4, (), (Series(chart, ("done", "busy"), values),)) for values in costs)
+    draft = documents.draft(load_brand(None), "en", context(), "UTC")
+
+    comparison(draft, Comparison(("A", "B"), figures, ()))
+
+    [spec] = draft.charts.values()
+    drawn = spec["layer"][0]["data"]["values"]
+    assert [(bar["row"], bar["end"] - bar["start"]) for bar in drawn] == bars
+    [block] = [block for block in draft.blocks if block["type"] == "charts"]
+    assert block["items"][0]["alt"] == f"Cost by outcome: {said}"
