@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS, cut
 from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._summary_sheet import measure_format
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind
@@ -97,7 +98,7 @@ def _write_numbers(book: Workbook, sheet: Worksheet, series: Series, at: tuple[i
         if moment is not None and moment.year >= 1901:  # Excel's calendar is wrong before
             sheet.write_datetime(line, column, moment, shown)
         else:
-            sheet.write_string(line, column, label)
+            sheet.write_string(line, column, cut(label, MAX_TEXT_UNITS, CUT_MARK))
         if value is not None:
             sheet.write_number(line, column + 1, value, style)
 

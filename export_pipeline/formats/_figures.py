@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -72,7 +73,11 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
 
 def _series(chart: Chart, group: pl.DataFrame) -> Series:
     labels, values = (group[name].to_list() for name in ("label", "number"))
-    return Series(chart, tuple(map(one_line, labels)), tuple(map(_as_float, values)))
+    pairs = list(zip(map(one_line, labels), map(_as_float, values), strict=True))
+    if chart.bucket is Bucket.VALUE and not chart.interval:
+        # NaN was the greatest; no value comes last.
+        pairs.sort(key=lambda pair: pair[1] is None)
+    return Series(chart, tuple(label for label, _ in pairs), tuple(value for _, value in pairs))
 
 
 def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
@@ -87,10 +92,8 @@ def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
         title = ": ".join(filter(None, [chart.title, " · ".join(_shortened(panel[name][0]) for name in telling)]))
         if panel.height < whole.height or shown.height < rows.height:
             title += f" (first {panel.height} rows)"
-        bounds = tuple(
-            None if low is None or high is None else (float(low), float(high))
-            for low, high in panel.select("low", "high").rows()
-        )
+        ends = (map(_as_float, row) for row in panel.select("low", "high").rows())
+        bounds = tuple(None if low is None or high is None else (low, high) for low, high in ends)
         found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds))
     return found
 
@@ -178,4 +181,6 @@ def _number(measure: Measure) -> pl.Expr:
 
 
 def _as_float(number: object) -> float | None:
-    return None if number is None else float(number)  # type: ignore[arg-type]
+    """The number; what is not finite, such as a mean of what a source calls NaN, is none: nothing can draw it."""
+    found = None if number is None else float(number)  # type: ignore[arg-type]
+    return None if found is None or not math.isfinite(found) else found

@@ -49,10 +49,10 @@ def rate_interval(rate: Rate) -> tuple[float, float] | None:
 
 
 def mean_interval(sample: Sample) -> tuple[float, float] | None:
-    """Student's interval of 95 % for the mean; None for fewer than two values."""
+    """Student's interval of 95 % for the mean; None for fewer than two values, or one that is not finite."""
     from scipy import stats
 
-    if sample.mean is None or sample.deviation is None or sample.values < _LEAST_VALUES:
+    if sample.mean is None or sample.deviation is None or not _can_be_tested(sample):
         return None
     half = float(stats.t.ppf(1 - ALPHA / 2, sample.values - 1)) * sample.deviation / math.sqrt(sample.values)
     return sample.mean - half, sample.mean + half
@@ -76,13 +76,11 @@ def compare_rates(one: Rate, other: Rate) -> float | None:
 
 
 def compare_means(one: Sample, other: Sample) -> float | None:
-    """The two-sided p-value of Welch's t-test. None where a group has fewer than two values, or neither varies."""
+    """The two-sided p-value of Welch's t-test. None where a group has fewer than two values, or one that is not finite,
+    or neither varies."""
     from scipy import stats
 
-    for sample in (one, other):
-        if sample.mean is None or sample.deviation is None or sample.values < _LEAST_VALUES:
-            return None
-    if not _varies(one) and not _varies(other):
+    if not (_can_be_tested(one) and _can_be_tested(other)) or not (_varies(one) or _varies(other)):
         return None
     result = stats.ttest_ind_from_stats(
         one.mean, one.deviation, one.values, other.mean, other.deviation, other.values, equal_var=False
@@ -100,6 +98,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, p * (len(found) - rank)))
         corrected[index] = highest
     return corrected
+
+
+def _can_be_tested(sample: Sample) -> bool:
+    known = (sample.mean, sample.deviation)
+    return sample.values >= _LEAST_VALUES and all(value is not None and math.isfinite(value) for value in known)
 
 
 def _varies(sample: Sample) -> bool:

@@ -101,6 +101,23 @@ def test_report_when_columns_are_left_out_then_keeps_what_can_be_computed() -> N
     assert report.within({"cost": "cost"}) == Report((cost,))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_when_not_finite_then_no_value(number: float) -> None:
+    rows = pl.LazyFrame({"status": ["odd", "odd", "done"], "rate": [number, 0.5, 0.25], "low": [0.0, number, 0.25]})
+    mean = Measure("", Aggregate.MEAN, "rate")
+    bars = Chart("", ChartKind.BAR, "status", mean)
+    single = replace(bars, interval=("low", "rate"))
+
+    found = compute(rows, Report((mean,), (bars, single)))
+
+    assert found.figures == ((mean, None),)
+    assert [(series.labels, series.values) for series in found.series] == [
+        (("done", "odd"), (0.25, None)),
+        (("odd", "odd", "done"), (None, 0.5, 0.25)),
+    ]
+    assert found.series[1].bounds == (None, None, (0.25, 0.25))
+
+
 RATES = pl.LazyFrame(
     {
         "metric": ["b", "b", "a", "a"],

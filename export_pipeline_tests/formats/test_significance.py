@@ -81,6 +81,13 @@ def test_compare_means_when_values_are_small_and_vary_then_compared() -> None:
     assert compare_means(Sample(50, 1e-9, 1e-10), Sample(50, 2e-9, 0.0)) == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_means_when_a_number_is_not_finite_then_nothing_is_said(number: float) -> None:
+    for sample in (Sample(10, number, 0.0), Sample(10, 3.0, number)):
+        assert compare_means(sample, Sample(10, 3.0, 1.0)) is None
+        assert mean_interval(sample) is None
+
+
 def test_mean_interval_when_ten_values_then_students_quantile() -> None:
     # t(0.975; 9) = 2.262
     assert mean_interval(Sample(10, 0.0, 10**0.5)) == pytest.approx((-2.262, 2.262), abs=5e-4)

@@ -13,6 +13,7 @@ from openpyxl.workbook import Workbook
 
 from export_pipeline.flow.content import FileContent
 from export_pipeline.formats import _template
+from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS
 from export_pipeline.formats._chart_sheet import MOST_GROUPS, OTHERS
 from export_pipeline.formats._xlsx_reader import READER
 from export_pipeline.formats.xlsx import XlsxOptions, write, write_workbook
@@ -113,6 +114,30 @@ def test_summary_when_read_then_says_what_when_filters_and_totals() -> None:
     assert found["Success"].number_format == "0.0%"
     assert (found["Cost"].value, found["Cost"].number_format) == (3.75, '#,##0.00" USD"')
     assert found["Mean length of lost calls"].value == "–"
+
+
+def test_summary_when_a_filter_is_longer_than_a_cell_then_cut_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FILTERS, "ids", "7," * 20_000)
+
+    said = cells(book()["Summary"])["ids"].value
+
+    assert len(said) == MAX_TEXT_UNITS
+    assert said.endswith(f",7{CUT_MARK}")
+
+
+def test_workbook_when_numbers_are_not_finite_then_no_values_in_summary_and_charts() -> None:
+    columns = (Column("status", TEXT, "status", "How it ended."), Column("rate", FLOAT, "rate", "A rate."))
+    mean = Measure("Mean", Aggregate.MEAN, "rate", decimals=2)
+    report = Report((mean,), (Chart("Means", ChartKind.BAR, "status", mean),))
+    rows: list[tables.Row] = [("odd", float("nan")), ("endless", float("inf")), ("done", 0.25)]
+    target = OneWay()
+    made = FileContext("0192-id", "rates", "Rates", columns, SNAPSHOT_AT, {}, report)
+
+    assert write(tables.frame(rows, columns), target, made, XlsxOptions()) == 3  # type: ignore[arg-type]
+
+    found = openpyxl.load_workbook(target.data)
+    assert cells(found["Summary"])["Mean"].value == "–"
+    assert [row[12:14] for row in found["Charts"].iter_rows(min_row=3, values_only=True) if row[12]] == [("done", 0.25)]
 
 
 def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
