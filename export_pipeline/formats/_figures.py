@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,10 @@ NO_VALUE = "(none)"
 _MOST_SINGLE_ROWS, _MOST_PANEL_ROWS = 60, 15
 #: Of a value in a title.
 _MOST_CHARACTERS = 60
-_FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
+#: Control characters, and the two that XML does not have.
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+#: How groups in time are labelled, a week by its Monday.
+_FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.WEEK: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,12 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
 
 
 def _series(chart: Chart, group: pl.DataFrame) -> Series:
-    return Series(chart, tuple(group["label"].to_list()), tuple(map(_as_float, group["number"].to_list())))
+    labels, values = (group[name].to_list() for name in ("label", "number"))
+    pairs = list(zip(map(one_line, labels), map(_as_float, values), strict=True))
+    if chart.bucket is Bucket.VALUE and not chart.interval:
+        # NaN was the greatest; no value comes last.
+        pairs.sort(key=lambda pair: pair[1] is None)
+    return Series(chart, tuple(label for label, _ in pairs), tuple(value for _, value in pairs))
 
 
 def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
@@ -79,20 +89,22 @@ def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
     found = []
     for whole in shown.partition_by(names, maintain_order=True) if names else [shown]:
         panel = whole.head(_MOST_PANEL_ROWS)
-        title = ": ".join(filter(None, [chart.title, " · ".join(_one_line(panel[name][0]) for name in telling)]))
+        title = ": ".join(filter(None, [chart.title, " · ".join(_shortened(panel[name][0]) for name in telling)]))
         if panel.height < whole.height or shown.height < rows.height:
             title += f" (first {panel.height} rows)"
-        bounds = tuple(
-            None if low is None or high is None else (float(low), float(high))
-            for low, high in panel.select("low", "high").rows()
-        )
+        ends = (map(_as_float, row) for row in panel.select("low", "high").rows())
+        bounds = tuple(None if low is None or high is None else (low, high) for low, high in ends)
         found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds))
     return found
 
 
-def _one_line(text: str) -> str:
-    """A value as a part of a title, which not every format can hold with control characters, or at any length."""
-    shown = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+def one_line(text: str) -> str:
+    """A value as a chart's label, without line breaks and what not every format can hold."""
+    return " ".join(_UNSHOWN.sub(" ", text).split())
+
+
+def _shortened(text: str) -> str:
+    shown = one_line(text)
     return shown if len(shown) <= _MOST_CHARACTERS else shown[: _MOST_CHARACTERS - 1].rstrip() + "…"
 
 
@@ -137,7 +149,16 @@ def _in_time(label: pl.Expr, bucket: Bucket, zone: str, frame: pl.LazyFrame) -> 
 
     [name] = label.meta.root_names()
     is_timestamp = isinstance(frame.collect_schema()[name], pl.Datetime)
-    return (label.dt.convert_time_zone(zone) if is_timestamp else label).dt.strftime(_FORMATS[bucket])
+    day = local_days(label, zone) if is_timestamp else label
+    return (day.dt.truncate("1w") if bucket is Bucket.WEEK else day).dt.strftime(_FORMATS[bucket])
+
+
+def local_days(moments: pl.Expr, zone: str) -> pl.Expr:
+    """The days that the zone's clocks show; in UTC where the year there is 0 or 10000, which nothing can label."""
+    import polars as pl
+
+    local = moments.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    return pl.when(local.dt.year().is_between(1, 9999)).then(local.dt.date()).otherwise(moments.dt.date())
 
 
 def _number(measure: Measure) -> pl.Expr:
@@ -160,4 +181,6 @@ def _number(measure: Measure) -> pl.Expr:
 
 
 def _as_float(number: object) -> float | None:
-    return None if number is None else float(number)  # type: ignore[arg-type]
+    """The number; what is not finite, such as a mean of what a source calls NaN, is none: nothing can draw it."""
+    found = None if number is None else float(number)  # type: ignore[arg-type]
+    return None if found is None or not math.isfinite(found) else found

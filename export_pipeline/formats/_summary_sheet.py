@@ -6,6 +6,7 @@ import zoneinfo
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS, cut
 from export_pipeline.formats._figures import Figures
 from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.model.dataset import Kind
@@ -54,7 +55,7 @@ def add_summary(
             for key, said in texts.items():
                 line += 1
                 sheet.write_string(line, 0, key, label)
-                sheet.write_string(line, 1, said, text)
+                sheet.write_string(line, 1, cut(said, MAX_TEXT_UNITS, CUT_MARK), text)
             if heading_text == "What":
                 line += 1
                 sheet.write_string(line, 0, f"As of ({timezone})", label)
