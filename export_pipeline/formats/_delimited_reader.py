@@ -118,18 +118,18 @@ def _call(path: Path, columns: tuple[Column, ...], options: DelimitedOptions, li
         "max_line_size = {row_bytes}, buffer_size = {buffer_bytes}, decimal_separator = {point}{shown}, "
         "strict_mode = true)"
     ).format(
-        path=sql.Literal(str(path)),
+        path=_duckdb.file(path),
         columns=_duckdb.struct(
             {_duckdb.place(index): _duckdb.duckdb_type(column) for index, column in enumerate(columns)}
         ),
-        delimiter=sql.Literal(options.separator),
-        null=sql.Literal("" if null == '""' else null),
+        delimiter=_duckdb.literal(options.separator),
+        null=_duckdb.literal("" if null == '""' else null),
         quoted_nulls=sql.SQL(
             "true" if options.quoting == "always" or (alone and columns[0].type.kind not in TEXTS) else "false"
         ),
         row_bytes=sql.Literal(limits.row_bytes),
         buffer_bytes=sql.Literal(limits.buffer_bytes),
-        point=sql.Literal("," if options.has_decimal_comma else "."),
+        point=_duckdb.literal("," if options.has_decimal_comma else "."),
         shown=_shown(options),
     )
 
@@ -139,7 +139,7 @@ def _shown(options: DelimitedOptions) -> sql.Composable:
     if not options.shown:
         return sql.SQL("")
     return sql.SQL(", dateformat = {}, timestampformat = {}").format(
-        sql.Literal(date_format(options.locale)), sql.Literal(moment_format(options.locale))
+        _duckdb.literal(date_format(options.locale)), _duckdb.literal(moment_format(options.locale))
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -117,9 +118,22 @@ def _pass_interrupt(error: Exception) -> None:
         raise KeyboardInterrupt from error
 
 
+def literal(text: str) -> sql.SQL:
+    """The text as DuckDB reads it back: a backslash is one, where PostgreSQL's literals would escape it."""
+    quoted = text.replace("'", "''")
+    return sql.SQL(f"'{quoted}'")
+
+
+def file(path: Path) -> sql.Composed:
+    """A table function's first arguments, for this very file: no pattern, whatever its folders are called, and no
+    column is read out of their names."""
+    name = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
+    return sql.SQL("{}, hive_partitioning = false").format(literal(name))
+
+
 def struct(values: Mapping[str, str]) -> sql.Composed:
     """A literal such as {'c0': 'BIGINT'}."""
-    pairs = (sql.SQL("{}: {}").format(sql.Literal(name), sql.Literal(value)) for name, value in values.items())
+    pairs = (sql.SQL("{}: {}").format(literal(name), literal(value)) for name, value in values.items())
     return sql.SQL("{{{}}}").format(sql.SQL(", ").join(pairs))
 
 
