@@ -17,16 +17,18 @@ from export_pipeline.formats._locale import LOCALES, Locale, date_format, moment
 from export_pipeline.formats._sink import RowCount, SinkTarget, refusing, surfacing
 from export_pipeline.formats._zone import Zone
 from export_pipeline.model.dataset import Column, Kind
+from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import FileContext, TextOptions
 
 if TYPE_CHECKING:
     import polars as pl
 
 TEXTS = frozenset({Kind.TEXT, Kind.UUID, Kind.JSON})
-#: What a field without quotes cannot hold, beside the delimiter.
 #: What columns that are no text may hold, and null so cannot be.
 _VALUE = re.compile(r"^\s*(?:[-+]?[0-9].*|[-+]?\.[0-9].*|true|false|[-+]?(?:nan|inf|infinity))\s*$", re.IGNORECASE)
+#: What a field without quotes cannot hold, beside the delimiter.
 _SPECIAL = r'["\r\n]'
+_MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
 class DelimitedOptions(TextOptions):
@@ -46,13 +48,13 @@ class DelimitedOptions(TextOptions):
     quoting: Literal["necessary", "always", "non_numeric", "never"] = Field(
         "necessary",
         description="Which fields are in quotes: those that need it; all; all texts and dates; none, which refuses a "
-        "text with a delimiter, quote or line break.",
+        "text or a column's name with a delimiter, quote or line break.",
     )
     null_text: str = Field(
         "",
         max_length=20,
         pattern=r"^[A-Za-z0-9_\\.()<>/ -]*$",
-        description=r"What stands for null, such as `NULL` or `\N`. Default: an empty field.",
+        description=r"What stands for null, such as `NULL` or `\N`, without the delimiter. Default: an empty field.",
     )
     decimal_comma: bool | None = Field(
         None, description="Whether decimals and floats have a comma: 12,50. Default: as the locale has it, else no."
@@ -76,6 +78,16 @@ class DelimitedOptions(TextOptions):
         return text
 
     @model_validator(mode="after")
+    def _null_is_one_field(self) -> Self:
+        # Null is never in quotes, which would make a text of it.
+        if self.separator in self.null_text:
+            raise ValueError(
+                f"null_text={self.null_text!r} holds the delimiter {self.separator}, and would be two fields; choose "
+                "another null_text or delimiter"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _display_is_for_people(self) -> Self:
         if self.profile == "raw" and (self.locale or self.timezone != "UTC"):
             raise ValueError(
@@ -97,6 +109,12 @@ class DelimitedOptions(TextOptions):
         if self.locale:
             return frozenset({Kind.TIMESTAMP, Kind.DATE})
         return frozenset() if self.timezone == "UTC" else frozenset({Kind.TIMESTAMP})
+
+    @property
+    def written_as_texts(self) -> frozenset[Kind]:
+        """The kinds of columns, beside texts, that are made texts: where Polars writes these, it does not look whether
+        they hold the delimiter."""
+        return self.shown | {Kind.TIMESTAMP} if self.separator in _MOMENT else self.shown
 
     @property
     def separator(self) -> str:
@@ -129,14 +147,16 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     if options.for_spreadsheets:
         rows = rows.select(_columns_for_people(context.columns, options))
     # All are in UTC by now, and without being told so Polars writes them in half the time.
-    rows = rows.with_columns(pl.selectors.datetime(time_zone="UTC").dt.replace_time_zone(None))
+    moments_left = pl.selectors.datetime(time_zone="UTC").dt.replace_time_zone(None)
+    as_texts = Kind.TIMESTAMP in options.written_as_texts
+    rows = rows.with_columns(moments_left.dt.strftime(_MOMENT) if as_texts else moments_left)
     with surfacing(sink):
         _checked(rows, context.columns, options).sink_csv(
             cast(BinaryIO, sink),
             include_bom=options.for_spreadsheets if options.bom is None else options.bom,
             separator=options.separator,
             line_terminator=options.line_end,
-            datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ",
+            datetime_format=_MOMENT,
             decimal_comma=options.has_decimal_comma,
             null_value=null_field(context.columns, options) or None,
             quote_style=options.quoting,
@@ -179,11 +199,11 @@ def _checked(frame: pl.LazyFrame, columns: tuple[Column, ...], options: Delimite
     """The frame, which fails at a text that these options cannot write."""
     import polars as pl
 
-    texts = [
-        name
-        for name, column in zip(frame.collect_schema(), columns, strict=True)
-        if column.type.kind in TEXTS or column.type.kind in options.shown
-    ]
+    names = list(frame.collect_schema())
+    if options.quoting == "never":
+        _check_names(names, options)
+    kinds = TEXTS | options.written_as_texts
+    texts = [name for name, column in zip(names, columns, strict=True) if column.type.kind in kinds]
     if not texts or not (options.null_looks_like_text or options.quoting == "never"):
         return frame
 
@@ -201,3 +221,13 @@ def _checked(frame: pl.LazyFrame, columns: tuple[Column, ...], options: Delimite
         )
 
     return refusing(frame, {name: wrong(pl.col(name)) for name in texts}, refusal)
+
+
+def _check_names(names: list[str], options: DelimitedOptions) -> None:
+    """Raises Rejected for a name that cannot stand in a header without quotes."""
+    for name in names:
+        if options.separator in name or re.search(_SPECIAL, name):
+            raise Rejected(
+                f"the column's name {name!r} holds a delimiter, quote or line break, and with quoting=never there is "
+                "no way to write it; rename the column, or choose another quoting"
+            )
