@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: The header is in the file's first bytes: a thousand columns with long names fit.
 _HEAD_BYTES = 4 << 20
+_STEP_BYTES = 1 << 20
 
 
 def rows(
@@ -68,6 +69,21 @@ def _body(
     yield from chunks
 
 
+def _fitting(chunks: Iterator[bytes | memoryview], row_bytes: int) -> Iterator[bytes | memoryview]:
+    """The chunks. Raises LongRow, after the last, where there were more bytes without a line feed than a row may have:
+    where the file's last row is longer than DuckDB's buffer, and not in quotes, DuckDB leaves it out."""
+    longest = stretch = 0
+    for chunk in chunks:
+        for start in range(0, len(chunk), _STEP_BYTES):
+            part = bytes(chunk[start : start + _STEP_BYTES])
+            first = part.find(b"\n")
+            longest = max(longest, stretch + (len(part) if first < 0 else first))
+            stretch = stretch + len(part) if first < 0 else len(part) - part.rfind(b"\n") - 1
+        yield chunk
+    if longest > row_bytes:
+        raise _duckdb.LongRow
+
+
 def _check_header(head: bytes, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
     """How many bytes the header takes, which may have several lines. Raises Broken where it is not the columns'
     names."""
@@ -105,7 +121,7 @@ def _kept(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
 def _source(
     content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits
 ) -> Iterator[sql.Composed]:
-    with piped(_body(content.chunks(), columns, options)) as path:
+    with piped(_fitting(_body(content.chunks(), columns, options), limits.row_bytes)) as path:
         yield _call(path, columns, options, limits)
 
 

@@ -36,6 +36,11 @@ class Limits:
 _USUAL = Limits(4 << 20, 8 << 20, "192MB")
 _GENEROUS = Limits(64 << 20, 128 << 20, "2GB")
 
+
+class LongRow(Exception):
+    """A row is longer than the limits allow: raised by a source where DuckDB may leave it out without a word."""
+
+
 #: A table function's call for a file with rows of such a size, which can be run once while the context lasts.
 Source = Callable[[Limits], AbstractContextManager[sql.Composable]]
 
@@ -92,8 +97,7 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
             _pass_interrupt(error)
             # A very long row may be the reason: the next limits have room for it.
             if limits is _GENEROUS:
-                # The error's text may hold a value out of the rows.
-                raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
+                raise _unreadable(error) from error
 
 
 def count(source: Source) -> int:
@@ -108,8 +112,16 @@ def count(source: Source) -> int:
         except Exception as error:
             _pass_interrupt(error)
             if limits is _GENEROUS:
-                raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
+                raise _unreadable(error) from error
     raise AssertionError
+
+
+def _unreadable(error: Exception) -> Broken:
+    long = f"a row has more than {_GENEROUS.row_bytes >> 20} MiB, too long to be read back"
+    if isinstance(error, LongRow):
+        return Broken(f"{long}; choose --verify off or another format")
+    # The error's text may hold a value out of the rows.
+    return Broken(f"the file cannot be read back ({type(error).__name__}): it is damaged, or {long}")
 
 
 def _pass_interrupt(error: Exception) -> None:

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from export_pipeline.flow.content import FileContent
+from export_pipeline.formats import _duckdb
 from export_pipeline.formats.csv import CsvOptions
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline.model.errors import Broken, Rejected
@@ -197,6 +198,28 @@ def test_file_when_its_header_is_missing_then_broken_without_its_values(tmp_path
     assert reader is not None
     with pytest.raises(Broken, match=r"the file's header should be whole, and is not$"):
         reader.count(FileContent(tmp_path / "file.csv"), COLUMNS[3:], RAW)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+@pytest.mark.parametrize("before", [0, 20_000])
+def test_last_row_when_longer_than_a_buffer_then_read_too(form: str, before: int, tmp_path: Path) -> None:
+    columns = (Column("id", INTEGER, "", ""), Column("text", TEXT, "", ""))
+    rows = [*((number, "short") for number in range(before)), (before, "x" * (9 << 20))]
+    round_trip(FORMATS[form], rows, columns, FORMATS[form].options.model_validate({}), tmp_path)
+
+
+def test_last_row_when_longer_than_can_be_read_then_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_duckdb, "_GENEROUS", _duckdb.Limits(6 << 20, 12 << 20, "1GB"))
+    (tmp_path / "file.csv").write_bytes(b"text\nshort\n" + b"x" * (13 << 20) + b"\n")
+    reader, content = FORMATS["csv"].reader, FileContent(tmp_path / "file.csv")
+    assert reader is not None
+    said = r"^a row has more than 6 MiB, .* choose --verify off or another format$"
+    with pytest.raises(Broken, match=said):
+        reader.count(content, COLUMNS[:1], RAW)
+    with pytest.raises(Broken, match=said):
+        list(reader.rows(content, COLUMNS[:1], RAW, None))
 
 
 def test_reading_when_interrupted_in_the_midst_then_ends(tmp_path: Path) -> None:
