@@ -8,6 +8,7 @@ field, an empty text is `""`, unless the options say otherwise; where the two co
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
@@ -37,7 +38,7 @@ class DelimitedOptions(TextOptions):
     profile: Literal["spreadsheet", "raw"] = Field(
         "spreadsheet",
         description="`spreadsheet`: BOM, CRLF, and an apostrophe before text that a spreadsheet would take for a "
-        "formula; `raw`: no BOM, LF, every value as it is.",
+        "formula, also within a text where it may be split; `raw`: no BOM, LF, every value as it is.",
     )
     line_ending: Literal["crlf", "lf"] | None = Field(
         None, description="What ends a line. Default: `crlf` for `spreadsheet`, `lf` for `raw`."
@@ -178,10 +179,12 @@ def _columns_for_people(columns: tuple[Column, ...], options: DelimitedOptions) 
     """The columns, and their names too, without formulas; dates and timestamps as the options have them shown."""
     import polars as pl
 
+    harmless = partial(defused, separator=options.separator)
+
     def shown(column: Column) -> pl.Expr:
         values = pl.col(column.name)
         if column.type.kind in TEXTS:
-            return defused(values)
+            return values.map_batches(harmless, return_dtype=pl.String, is_elementwise=True)
         if column.type.kind not in options.shown:
             return values
         if column.type.kind is Kind.DATE:
@@ -189,10 +192,7 @@ def _columns_for_people(columns: tuple[Column, ...], options: DelimitedOptions) 
         return moments(values, options.timezone, options.locale)
 
     names = pl.Series([column.name for column in columns], dtype=pl.String)
-    return [
-        shown(column).alias(header)
-        for column, header in zip(columns, pl.select(defused(pl.lit(names))).to_series(), strict=True)
-    ]
+    return [shown(column).alias(header) for column, header in zip(columns, harmless(names), strict=True)]
 
 
 def _checked(frame: pl.LazyFrame, columns: tuple[Column, ...], options: DelimitedOptions) -> pl.LazyFrame:

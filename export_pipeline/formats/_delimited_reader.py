@@ -35,7 +35,8 @@ def rows(
     """The file's rows. Raises Broken where the header or a value is not what it should be."""
     texts = [column.name for column in columns if column.type.kind in TEXTS]
     for batch in _duckdb.read(partial(_source, content, columns, options), columns, limit, threads=1):
-        yield batch.with_columns(restored(batch[name]) for name in texts) if options.for_spreadsheets else batch
+        bare = [restored(batch[name], options.separator) for name in texts] if options.for_spreadsheets else []
+        yield batch.with_columns(bare)
 
 
 def count(content: Content, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
@@ -99,7 +100,7 @@ def _check_header(head: bytes, columns: tuple[Column, ...], options: DelimitedOp
     if options.for_spreadsheets:
         import polars as pl
 
-        found = restored(pl.Series(found, dtype=pl.String)).to_list()
+        found = restored(pl.Series(found, dtype=pl.String), options.separator).to_list()
     if found != expected:
         # It may be a row, whose values are nobody's business here.
         raise Broken(f"the file's header should be {', '.join(expected)}, and is not")
