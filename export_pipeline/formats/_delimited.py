@@ -216,8 +216,8 @@ def _checked(frame: pl.LazyFrame, columns: tuple[Column, ...], options: Delimite
     def refusal(row: int, name: str) -> str:
         return (
             f"row {row:,}: the text of {name} cannot be told from null, or holds a delimiter, quote or line break, and "
-            f"with quoting={options.quoting} and null_text={options.null_text!r} there is no way to write it; choose "
-            "another quoting or null_text"
+            f"with quoting={options.quoting}, null_text={options.null_text!r} and {options.separator!r} between fields "
+            "there is no way to write it; choose another quoting or null_text"
         )
 
     return refusing(frame, {name: wrong(pl.col(name)) for name in texts}, refusal)
