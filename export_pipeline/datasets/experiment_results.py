@@ -102,7 +102,7 @@ _COMPARED = f"""
         (conversion_rate - control_rate)
             / nullif(sqrt(pooled * (1 - pooled) * (1.0 / users + 1.0 / control_users)), 0) AS z_score,
         mean - control_mean AS mean_difference,
-        (mean - control_mean) / nullif(control_mean, 0) AS mean_lift,
+        (mean - control_mean) / nullif(abs(control_mean), 0) AS mean_lift,
         (mean - control_mean) / nullif(sqrt(mean_standard_error ^ 2 + control_mean_error ^ 2), 0) AS mean_z_score
     FROM (
         SELECT
@@ -155,7 +155,11 @@ DATASET = Dataset(
                 count(*) FILTER (WHERE total > 0) AS conversions,
                 count(*) FILTER (WHERE total > 0)::float8 / count(*) AS conversion_rate,
                 avg(total) AS mean,
-                stddev_samp(total) / sqrt(count(*)) AS mean_standard_error
+                -- Equal values vary by nothing; floats would make dust of it, which differs significantly from dust.
+                CASE
+                    WHEN count(*) > 1 AND min(total) = max(total) THEN 0
+                    ELSE stddev_samp(total) / sqrt(count(*))
+                END AS mean_standard_error
             FROM per_user
             GROUP BY 1, 2, 3, 4
         ),

@@ -48,7 +48,7 @@ DATASET = Dataset(
     report=Report(
         figures=(_ACTIONS,),
         charts=(
-            Chart("Actions by week", ChartKind.LINE, "week", _ACTIONS, Bucket.DAY),
+            Chart("Actions by week", ChartKind.LINE, "week", _ACTIONS, Bucket.WEEK),
             Chart("Actions by team", ChartKind.BAR, "team", _ACTIONS),
         ),
         subject="team",

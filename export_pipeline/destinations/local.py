@@ -19,6 +19,8 @@ from export_pipeline.settings import Settings
 _PART = ".part"
 #: What must stay free beside the file itself (bytes).
 _SPARE_BYTES = 64 << 20
+#: How often a folder is made that others take away.
+_TRIES = 100
 #: What changes when a file does: number, size, time of the last change.
 _Identity = tuple[int, int, int]
 
@@ -52,8 +54,7 @@ class LocalFolder:
         staged = target.with_name(target.name + _PART)
         try:
             with _told(self.root):
-                _make_folders(target.parent)
-                descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+                descriptor = _created(staged)
             with _stored(descriptor, self.root) as file:
                 yield cast(BinaryIO, file)
             with _told(self.root):
@@ -238,6 +239,19 @@ def _make_folders(folder: Path) -> None:
     for path in (*reversed(folder.parents), folder):
         if not path.is_dir():
             path.mkdir(mode=0o700, exist_ok=True)
+
+
+def _created(path: Path) -> int:
+    """The new file, opened for writing, in a folder that is made where it is missing."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            _make_folders(path.parent)
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            # Whoever cleaned up beside it took the folder, which was still empty.
+            if not tries_left:
+                raise
+    raise AssertionError
 
 
 def _sync_folder(folder: Path) -> None:

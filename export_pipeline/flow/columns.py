@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from export_pipeline.flow.functions import Argument, Call, Constant, build
 from export_pipeline.model.access import Sensitivity
-from export_pipeline.model.dataset import Column, Dataset, is_pattern
+from export_pipeline.model.dataset import OWNED, Column, Dataset, is_reserved
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.job import ExportRequest
 
@@ -173,8 +173,8 @@ class _Parser:
             raise self._wrong(f"{rest.text} is not expected after the name")
         if not name.strip() or name != name.strip() or not name.isprintable():
             raise self._wrong("a name has no control characters, and no spaces at its ends")
-        if is_pattern(name):
-            raise self._wrong(f"the name {name} would stand for several columns; leave out the *, or ^ and $")
+        if is_reserved(name):
+            raise self._wrong(f"the name {name} means something else: it is neither * nor {OWNED}, nor from ^ to $")
         if len(name.encode(errors="replace")) > MOST_NAME_BYTES:
             raise self._wrong(f"the name {name} is longer than {MOST_NAME_BYTES} bytes in UTF-8")
         return name

@@ -22,9 +22,9 @@ from export_pipeline.flow.cuts import check_cuts
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.mask import masked
 from export_pipeline.flow.plan import FittedPlan, Plan, fit_plan, of_another_type
-from export_pipeline.flow.query import OWNED, Selection
+from export_pipeline.flow.query import Selection
 from export_pipeline.flow.source import Snapshot, Source, access_settings, session_settings, set_locally
-from export_pipeline.model.dataset import Column, Kind
+from export_pipeline.model.dataset import OWNED, Column, Kind
 from export_pipeline.model.errors import Broken, Rejected, Transient
 from export_pipeline.model.format import polars_type
 

@@ -158,12 +158,9 @@ def old_extracts(engine: Engine) -> list[str]:
 
 def active_campaigns(engine: Engine) -> list[str]:
     """The ids of the campaigns that are active in the newest extracts."""
-    connection = _duckdb(engine, latest_extracts(engine))
-    try:
-        with _translated(Attempt("extracts", 1)):
-            found = connection.execute("SELECT id::text FROM campaigns WHERE status = 'active' ORDER BY id").fetchall()
-    finally:
-        connection.close()
+    attempt = Attempt("extracts", 1)
+    with _opened(engine, latest_extracts(engine), attempt) as connection, _translated(attempt):
+        found = connection.execute("SELECT id::text FROM campaigns WHERE status = 'active' ORDER BY id").fetchall()
     return [row[0] for row in found]
 
 
@@ -171,12 +168,11 @@ def active_campaigns(engine: Engine) -> list[str]:
 def open_extracts(engine: Engine, plans: Sequence[Plan], attempt: Attempt) -> Iterator[Opened]:
     """The plans' rows out of the newest extracts: the datasets' own SQL, run by DuckDB over the Parquet files."""
     extracts = latest_extracts(engine)
-    connection = _duckdb(engine, extracts)
-    try:
-        with attempt.stopping_with(connection.interrupt):
-            yield Opened(extracts.taken_at, tuple(plans), lambda plan: _rows(connection, plan, attempt))
-    finally:
-        connection.close()
+    with (
+        _opened(engine, extracts, attempt) as connection,
+        attempt.stopping_with(connection.interrupt),
+    ):
+        yield Opened(extracts.taken_at, tuple(plans), lambda plan: _rows(connection, plan, attempt))
 
 
 @contextmanager
@@ -214,8 +210,10 @@ def _take(engine: Engine, prefix: str, table: Dataset, snapshot: Snapshot, attem
     return file
 
 
-def _duckdb(engine: Engine, extracts: Extracts) -> Any:
-    """DuckDB with the extracts as views that look like the source's tables. It spills to disk encrypted, if at all."""
+@contextmanager
+def _opened(engine: Engine, extracts: Extracts, attempt: Attempt) -> Iterator[Any]:
+    """DuckDB with the extracts as views that look like the source's tables. It spills to disk encrypted, if at all.
+    Raises Transient where the store cannot be read."""
     import duckdb
 
     connection = duckdb.connect(
@@ -228,19 +226,22 @@ def _duckdb(engine: Engine, extracts: Extracts) -> Any:
             "threads": "1",
         }
     )
-    filesystem = engine.destination(_DESTINATION).filesystem()
-    connection.register_filesystem(filesystem)
-    for table in TABLES:
-        address = extracts.files[table.name].url
-        columns = sql.SQL(", ").join(
-            sql.SQL("{name}::{type} AS {name}").format(
-                name=sql.Identifier(column.name), type=sql.SQL(_DUCKDB_TYPES[column.type.kind])
+    try:
+        connection.register_filesystem(engine.destination(_DESTINATION).filesystem())
+        for table in TABLES:
+            address = extracts.files[table.name].url
+            columns = sql.SQL(", ").join(
+                sql.SQL("{name}::{type} AS {name}").format(
+                    name=sql.Identifier(column.name), type=sql.SQL(_DUCKDB_TYPES[column.type.kind])
+                )
+                for column in table.columns
             )
-            for column in table.columns
-        )
-        view = sql.SQL("CREATE VIEW {} AS SELECT {} FROM read_parquet({})")
-        connection.execute(view.format(sql.Identifier(table.name), columns, sql.Literal(address)).as_string())
-    return connection
+            view = sql.SQL("CREATE VIEW {} AS SELECT {} FROM read_parquet({})")
+            with _translated(attempt):
+                connection.execute(view.format(sql.Identifier(table.name), columns, sql.Literal(address)).as_string())
+        yield connection
+    finally:
+        connection.close()
 
 
 _DUCKDB_TYPES = {

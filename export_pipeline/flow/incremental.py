@@ -36,6 +36,8 @@ _MEDIA_TYPE = "application/x-ndjson"
 #: A transaction that has been open for so long is told: it holds rows back.
 _LONG = timedelta(minutes=5)
 _KEYS_AT_ONCE = 10_000
+#: What the list calls the moment of a deletion.
+_DELETED_AT = "deleted_at"
 
 
 def check_since(engine: Engine, request: ExportRequest, datasets: Sequence[str]) -> None:
@@ -97,6 +99,12 @@ class Increment:
         self._engine = engine
         self._job = job
         [self._plan] = order.plans
+        deletions = _cursor(self._plan).deletions
+        key = _key_column(self._plan, deletions) if deletions is not None else None
+        if key is not None and key.name == _DELETED_AT:
+            raise Rejected(
+                f"{key.source_name} cannot be called {_DELETED_AT}, as the list of deleted rows has that too"
+            )
         self._previous = engine.watermarks.join(job.id, job.attempt, series_of(job, self._plan))
         self._snapshot: Snapshot | None = None
         self._window: Window | None = None
@@ -141,7 +149,7 @@ class Increment:
                 attempt.check()
                 _witness(attempt, self._plan, column, [str(found) for found, _ in keys])
                 lines = (
-                    json.dumps({column.name: str(found), "deleted_at": at.isoformat()}) + "\n" for found, at in keys
+                    json.dumps({column.name: str(found), _DELETED_AT: at.isoformat()}) + "\n" for found, at in keys
                 )
                 writer.write("".join(lines).encode())
                 count += len(keys)

@@ -22,7 +22,7 @@ from export_pipeline.flow.sort import Sort, parse_sort, read_sort
 from export_pipeline.flow.values import EXPECTED, parse_list, parse_value
 from export_pipeline.model.access import Scope
 from export_pipeline.model.condition import comparisons_of, parse_condition
-from export_pipeline.model.dataset import BOOLEAN, INTEGER, TEXT, UUID, Column, Dataset, Filter
+from export_pipeline.model.dataset import BOOLEAN, INTEGER, OWNED, TEXT, UUID, Column, Dataset, Filter
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.masking import Mask
 
@@ -32,8 +32,6 @@ LIMIT = "limit"
 WHERE = "{where}"
 #: Where such a source wants to know whether a row that it aggregates belongs to whoever reaches only their own.
 _OWNED_BY = "{owned}"
-#: The column, never written, that tells of each row whether it belongs to whoever reaches only their own.
-OWNED = "$owned"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -89,7 +90,8 @@ def write_files(
             estimated_bytes=rows.estimated * _BYTES_PER_ROW,
         ) as target:
             writer = CountingWriter(target, attempt)
-            written, certificate = write_rows(writer, rows.schema, remaining.file(), plan, context)
+            part = replace(context, part=len(files) + 1) if split else context
+            written, certificate = write_rows(writer, rows.schema, remaining.file(), plan, part)
             attempt.check()
         remaining.learn(writer.bytes)
         files.append(
@@ -131,7 +133,7 @@ def context_of(engine: Engine, export_id: str, plan: Plan, snapshot_at: datetime
     dataset = plan.selection.dataset
     return FileContext(
         export_id=export_id,
-        dataset=dataset.name,
+        dataset=dataset.declared_name,
         title=dataset.title,
         columns=plan.columns,
         snapshot_at=snapshot_at,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS, cut
 from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.formats._summary_sheet import measure_format
@@ -26,7 +27,11 @@ _CHART_WIDTH, _CHART_HEIGHT = 760, 340  # pixels
 _CHART_LINES = 18  # of 20 pixels each, one of them left free
 _FIRST_NUMBERS = 12  # the column right of the charts
 _TYPES = {ChartKind.BAR: "bar", ChartKind.LINE: "line", ChartKind.PIE: "pie"}
-_IN_TIME = {Bucket.DAY: ("%Y-%m-%d", "yyyy-mm-dd"), Bucket.MONTH: ("%Y-%m", "yyyy-mm")}
+_IN_TIME = {
+    Bucket.DAY: ("%Y-%m-%d", "yyyy-mm-dd"),
+    Bucket.WEEK: ("%Y-%m-%d", "yyyy-mm-dd"),
+    Bucket.MONTH: ("%Y-%m", "yyyy-mm"),
+}
 _COLOR = "#2F75B5"
 #: The columns of an interval: its ends, and how far they are from the value.
 _INTERVAL = ("from", "to", "below", "above")
@@ -96,7 +101,7 @@ def _write_numbers(
         if moment is not None and moment.year >= 1901:  # Excel's calendar is wrong before
             sheet.write_datetime(line, column, moment, shown)
         else:
-            sheet.write_string(line, column, label)
+            sheet.write_string(line, column, cut(label, MAX_TEXT_UNITS, CUT_MARK))
         if value is not None:
             sheet.write_number(line, column + 1, value, style)
 

@@ -8,6 +8,7 @@ field, an empty text is `""`, unless the options say otherwise; where the two co
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
@@ -17,16 +18,18 @@ from export_pipeline.formats._locale import LOCALES, Locale, date_format, moment
 from export_pipeline.formats._sink import RowCount, SinkTarget, refusing, surfacing
 from export_pipeline.formats._zone import Zone
 from export_pipeline.model.dataset import Column, Kind
+from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import FileContext, TextOptions
 
 if TYPE_CHECKING:
     import polars as pl
 
 TEXTS = frozenset({Kind.TEXT, Kind.UUID, Kind.JSON})
-#: What a field without quotes cannot hold, beside the delimiter.
 #: What columns that are no text may hold, and null so cannot be.
 _VALUE = re.compile(r"^\s*(?:[-+]?[0-9].*|[-+]?\.[0-9].*|true|false|[-+]?(?:nan|inf|infinity))\s*$", re.IGNORECASE)
+#: What a field without quotes cannot hold, beside the delimiter.
 _SPECIAL = r'["\r\n]'
+_MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
 class DelimitedOptions(TextOptions):
@@ -35,7 +38,7 @@ class DelimitedOptions(TextOptions):
     profile: Literal["spreadsheet", "raw"] = Field(
         "spreadsheet",
         description="`spreadsheet`: BOM, CRLF, and an apostrophe before text that a spreadsheet would take for a "
-        "formula; `raw`: no BOM, LF, every value as it is.",
+        "formula, also within a text where it may be split; `raw`: no BOM, LF, every value as it is.",
     )
     line_ending: Literal["crlf", "lf"] | None = Field(
         None, description="What ends a line. Default: `crlf` for `spreadsheet`, `lf` for `raw`."
@@ -46,13 +49,13 @@ class DelimitedOptions(TextOptions):
     quoting: Literal["necessary", "always", "non_numeric", "never"] = Field(
         "necessary",
         description="Which fields are in quotes: those that need it; all; all texts and dates; none, which refuses a "
-        "text with a delimiter, quote or line break.",
+        "text or a column's name with a delimiter, quote or line break.",
     )
     null_text: str = Field(
         "",
         max_length=20,
         pattern=r"^[A-Za-z0-9_\\.()<>/ -]*$",
-        description=r"What stands for null, such as `NULL` or `\N`. Default: an empty field.",
+        description=r"What stands for null, such as `NULL` or `\N`, without the delimiter. Default: an empty field.",
     )
     decimal_comma: bool | None = Field(
         None, description="Whether decimals and floats have a comma: 12,50. Default: as the locale has it, else no."
@@ -76,6 +79,16 @@ class DelimitedOptions(TextOptions):
         return text
 
     @model_validator(mode="after")
+    def _null_is_one_field(self) -> Self:
+        # Null is never in quotes, which would make a text of it.
+        if self.separator in self.null_text:
+            raise ValueError(
+                f"null_text={self.null_text!r} holds the delimiter {self.separator}, and would be two fields; choose "
+                "another null_text or delimiter"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _display_is_for_people(self) -> Self:
         if self.profile == "raw" and (self.locale or self.timezone != "UTC"):
             raise ValueError(
@@ -97,6 +110,12 @@ class DelimitedOptions(TextOptions):
         if self.locale:
             return frozenset({Kind.TIMESTAMP, Kind.DATE})
         return frozenset() if self.timezone == "UTC" else frozenset({Kind.TIMESTAMP})
+
+    @property
+    def written_as_texts(self) -> frozenset[Kind]:
+        """The kinds of columns, beside texts, that are made texts: where Polars writes these, it does not look whether
+        they hold the delimiter."""
+        return self.shown | {Kind.TIMESTAMP} if self.separator in _MOMENT else self.shown
 
     @property
     def separator(self) -> str:
@@ -129,14 +148,16 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     if options.for_spreadsheets:
         rows = rows.select(_columns_for_people(context.columns, options))
     # All are in UTC by now, and without being told so Polars writes them in half the time.
-    rows = rows.with_columns(pl.selectors.datetime(time_zone="UTC").dt.replace_time_zone(None))
+    moments_left = pl.selectors.datetime(time_zone="UTC").dt.replace_time_zone(None)
+    as_texts = Kind.TIMESTAMP in options.written_as_texts
+    rows = rows.with_columns(moments_left.dt.strftime(_MOMENT) if as_texts else moments_left)
     with surfacing(sink):
         _checked(rows, context.columns, options).sink_csv(
             cast(BinaryIO, sink),
             include_bom=options.for_spreadsheets if options.bom is None else options.bom,
             separator=options.separator,
             line_terminator=options.line_end,
-            datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ",
+            datetime_format=_MOMENT,
             decimal_comma=options.has_decimal_comma,
             null_value=null_field(context.columns, options) or None,
             quote_style=options.quoting,
@@ -158,10 +179,12 @@ def _columns_for_people(columns: tuple[Column, ...], options: DelimitedOptions) 
     """The columns, and their names too, without formulas; dates and timestamps as the options have them shown."""
     import polars as pl
 
+    harmless = partial(defused, separator=options.separator)
+
     def shown(column: Column) -> pl.Expr:
         values = pl.col(column.name)
         if column.type.kind in TEXTS:
-            return defused(values)
+            return values.map_batches(harmless, return_dtype=pl.String, is_elementwise=True)
         if column.type.kind not in options.shown:
             return values
         if column.type.kind is Kind.DATE:
@@ -169,21 +192,18 @@ def _columns_for_people(columns: tuple[Column, ...], options: DelimitedOptions) 
         return moments(values, options.timezone, options.locale)
 
     names = pl.Series([column.name for column in columns], dtype=pl.String)
-    return [
-        shown(column).alias(header)
-        for column, header in zip(columns, pl.select(defused(pl.lit(names))).to_series(), strict=True)
-    ]
+    return [shown(column).alias(header) for column, header in zip(columns, harmless(names), strict=True)]
 
 
 def _checked(frame: pl.LazyFrame, columns: tuple[Column, ...], options: DelimitedOptions) -> pl.LazyFrame:
     """The frame, which fails at a text that these options cannot write."""
     import polars as pl
 
-    texts = [
-        name
-        for name, column in zip(frame.collect_schema(), columns, strict=True)
-        if column.type.kind in TEXTS or column.type.kind in options.shown
-    ]
+    names = list(frame.collect_schema())
+    if options.quoting == "never":
+        _check_names(names, options)
+    kinds = TEXTS | options.written_as_texts
+    texts = [name for name, column in zip(names, columns, strict=True) if column.type.kind in kinds]
     if not texts or not (options.null_looks_like_text or options.quoting == "never"):
         return frame
 
@@ -196,8 +216,18 @@ def _checked(frame: pl.LazyFrame, columns: tuple[Column, ...], options: Delimite
     def refusal(row: int, name: str) -> str:
         return (
             f"row {row:,}: the text of {name} cannot be told from null, or holds a delimiter, quote or line break, and "
-            f"with quoting={options.quoting} and null_text={options.null_text!r} there is no way to write it; choose "
-            "another quoting or null_text"
+            f"with quoting={options.quoting}, null_text={options.null_text!r} and {options.separator!r} between fields "
+            "there is no way to write it; choose another quoting or null_text"
         )
 
     return refusing(frame, {name: wrong(pl.col(name)) for name in texts}, refusal)
+
+
+def _check_names(names: list[str], options: DelimitedOptions) -> None:
+    """Raises Rejected for a name that cannot stand in a header without quotes."""
+    for name in names:
+        if options.separator in name or re.search(_SPECIAL, name):
+            raise Rejected(
+                f"the column's name {name!r} holds a delimiter, quote or line break, and with quoting=never there is "
+                "no way to write it; rename the column, or choose another quoting"
+            )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: The header is in the file's first bytes: a thousand columns with long names fit.
 _HEAD_BYTES = 4 << 20
+_STEP_BYTES = 1 << 20
 
 
 def rows(
@@ -34,7 +35,8 @@ def rows(
     """The file's rows. Raises Broken where the header or a value is not what it should be."""
     texts = [column.name for column in columns if column.type.kind in TEXTS]
     for batch in _duckdb.read(partial(_source, content, columns, options), columns, limit, threads=1):
-        yield batch.with_columns(restored(batch[name]) for name in texts) if options.for_spreadsheets else batch
+        bare = [restored(batch[name], options.separator) for name in texts] if options.for_spreadsheets else []
+        yield batch.with_columns(bare)
 
 
 def count(content: Content, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
@@ -68,6 +70,21 @@ def _body(
     yield from chunks
 
 
+def _fitting(chunks: Iterator[bytes | memoryview], row_bytes: int) -> Iterator[bytes | memoryview]:
+    """The chunks. Raises LongRow, after the last, where there were more bytes without a line feed than a row may have:
+    where the file's last row is longer than DuckDB's buffer, and not in quotes, DuckDB leaves it out."""
+    longest = stretch = 0
+    for chunk in chunks:
+        for start in range(0, len(chunk), _STEP_BYTES):
+            part = bytes(chunk[start : start + _STEP_BYTES])
+            first = part.find(b"\n")
+            longest = max(longest, stretch + (len(part) if first < 0 else first))
+            stretch = stretch + len(part) if first < 0 else len(part) - part.rfind(b"\n") - 1
+        yield chunk
+    if longest > row_bytes:
+        raise _duckdb.LongRow
+
+
 def _check_header(head: bytes, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
     """How many bytes the header takes, which may have several lines. Raises Broken where it is not the columns'
     names."""
@@ -83,7 +100,7 @@ def _check_header(head: bytes, columns: tuple[Column, ...], options: DelimitedOp
     if options.for_spreadsheets:
         import polars as pl
 
-        found = restored(pl.Series(found, dtype=pl.String)).to_list()
+        found = restored(pl.Series(found, dtype=pl.String), options.separator).to_list()
     if found != expected:
         # It may be a row, whose values are nobody's business here.
         raise Broken(f"the file's header should be {', '.join(expected)}, and is not")
@@ -105,7 +122,7 @@ def _kept(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
 def _source(
     content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits
 ) -> Iterator[sql.Composed]:
-    with piped(_body(content.chunks(), columns, options)) as path:
+    with piped(_fitting(_body(content.chunks(), columns, options), limits.row_bytes)) as path:
         yield _call(path, columns, options, limits)
 
 
@@ -118,18 +135,18 @@ def _call(path: Path, columns: tuple[Column, ...], options: DelimitedOptions, li
         "max_line_size = {row_bytes}, buffer_size = {buffer_bytes}, decimal_separator = {point}{shown}, "
         "strict_mode = true)"
     ).format(
-        path=sql.Literal(str(path)),
+        path=_duckdb.file(path),
         columns=_duckdb.struct(
             {_duckdb.place(index): _duckdb.duckdb_type(column) for index, column in enumerate(columns)}
         ),
-        delimiter=sql.Literal(options.separator),
-        null=sql.Literal("" if null == '""' else null),
+        delimiter=_duckdb.literal(options.separator),
+        null=_duckdb.literal("" if null == '""' else null),
         quoted_nulls=sql.SQL(
             "true" if options.quoting == "always" or (alone and columns[0].type.kind not in TEXTS) else "false"
         ),
         row_bytes=sql.Literal(limits.row_bytes),
         buffer_bytes=sql.Literal(limits.buffer_bytes),
-        point=sql.Literal("," if options.has_decimal_comma else "."),
+        point=_duckdb.literal("," if options.has_decimal_comma else "."),
         shown=_shown(options),
     )
 
@@ -139,7 +156,7 @@ def _shown(options: DelimitedOptions) -> sql.Composable:
     if not options.shown:
         return sql.SQL("")
     return sql.SQL(", dateformat = {}, timestampformat = {}").format(
-        sql.Literal(date_format(options.locale)), sql.Literal(moment_format(options.locale))
+        _duckdb.literal(date_format(options.locale)), _duckdb.literal(moment_format(options.locale))
     )
 
 

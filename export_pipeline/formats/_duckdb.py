@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -34,6 +35,11 @@ class Limits:
 #: Measured with 1,000,000 rows of 330 MB: 0.65 s and 140 MB; with DuckDB's own buffers 1.0 s and 480 MB.
 _USUAL = Limits(4 << 20, 8 << 20, "192MB")
 _GENEROUS = Limits(64 << 20, 128 << 20, "2GB")
+
+
+class LongRow(Exception):
+    """A row is longer than the limits allow: raised by a source where DuckDB may leave it out without a word."""
+
 
 #: A table function's call for a file with rows of such a size, which can be run once while the context lasts.
 Source = Callable[[Limits], AbstractContextManager[sql.Composable]]
@@ -91,8 +97,7 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
             _pass_interrupt(error)
             # A very long row may be the reason: the next limits have room for it.
             if limits is _GENEROUS:
-                # The error's text may hold a value out of the rows.
-                raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
+                raise _unreadable(error) from error
 
 
 def count(source: Source) -> int:
@@ -107,8 +112,16 @@ def count(source: Source) -> int:
         except Exception as error:
             _pass_interrupt(error)
             if limits is _GENEROUS:
-                raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
+                raise _unreadable(error) from error
     raise AssertionError
+
+
+def _unreadable(error: Exception) -> Broken:
+    long = f"a row has more than {_GENEROUS.row_bytes >> 20} MiB, too long to be read back"
+    if isinstance(error, LongRow):
+        return Broken(f"{long}; choose --verify off or another format")
+    # The error's text may hold a value out of the rows.
+    return Broken(f"the file cannot be read back ({type(error).__name__}): it is damaged, or {long}")
 
 
 def _pass_interrupt(error: Exception) -> None:
@@ -117,9 +130,22 @@ def _pass_interrupt(error: Exception) -> None:
         raise KeyboardInterrupt from error
 
 
+def literal(text: str) -> sql.SQL:
+    """The text as DuckDB reads it back: a backslash is one, where PostgreSQL's literals would escape it."""
+    quoted = text.replace("'", "''")
+    return sql.SQL(f"'{quoted}'")
+
+
+def file(path: Path) -> sql.Composed:
+    """A table function's first arguments, for this very file: no pattern, whatever its folders are called, and no
+    column is read out of their names."""
+    name = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
+    return sql.SQL("{}, hive_partitioning = false").format(literal(name))
+
+
 def struct(values: Mapping[str, str]) -> sql.Composed:
     """A literal such as {'c0': 'BIGINT'}."""
-    pairs = (sql.SQL("{}: {}").format(sql.Literal(name), sql.Literal(value)) for name, value in values.items())
+    pairs = (sql.SQL("{}: {}").format(literal(name), literal(value)) for name, value in values.items())
     return sql.SQL("{{{}}}").format(sql.SQL(", ").join(pairs))
 
 

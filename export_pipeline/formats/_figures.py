@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -21,7 +22,10 @@ _MOST_SINGLE_ROWS, _MOST_PANEL_ROWS = 60, 15
 _MOST_CHARACTERS = 60
 #: Days without rows are counted as 0, but not over centuries that a wrong date would open.
 _MOST_DAYS = 4_000
-_FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
+#: Control characters, and the two that XML does not have.
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+#: How groups in time are labelled, a week by its Monday.
+_FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.WEEK: "%Y-%m-%d", Bucket.MONTH: "%Y-%m"}
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,22 @@ def _series(chart: Chart, group: pl.DataFrame) -> Series:
         found = dict(zip(labels, values, strict=True))
         labels = _without_gaps(labels, chart.bucket)
         values = [found.get(label, 0.0) for label in labels]
-    return Series(chart, tuple(labels), tuple(values))
+    pairs = list(zip(map(one_line, labels), values, strict=True))
+    if chart.bucket is Bucket.VALUE and not chart.interval:
+        # NaN was the greatest; no value comes last.
+        pairs.sort(key=lambda pair: pair[1] is None)
+    return Series(chart, tuple(label for label, _ in pairs), tuple(value for _, value in pairs))
 
 
 def _without_gaps(labels: list[str], bucket: Bucket) -> list[str]:
-    """The labels of days or months, in order, with those between."""
+    """The labels of days, weeks or months, in order, with those between."""
     try:
         days = [date.fromisoformat(label + "-01" if bucket is Bucket.MONTH else label) for label in labels]
     except ValueError:  # years that Python does not know
         return labels
     if not days or (days[-1] - days[0]).days > _MOST_DAYS:
         return labels
-    every = range(days[0].toordinal(), days[-1].toordinal() + 1)
+    every = range(days[0].toordinal(), days[-1].toordinal() + 1, 7 if bucket is Bucket.WEEK else 1)
     return list(dict.fromkeys(date.fromordinal(day).isoformat()[: len(labels[0])] for day in every))
 
 
@@ -102,20 +110,22 @@ def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
     found = []
     for whole in shown.partition_by(names, maintain_order=True) if names else [shown]:
         panel = whole.head(_MOST_PANEL_ROWS)
-        title = ": ".join(filter(None, [chart.title, " · ".join(_one_line(panel[name][0]) for name in telling)]))
+        title = ": ".join(filter(None, [chart.title, " · ".join(_shortened(panel[name][0]) for name in telling)]))
         if panel.height < whole.height or shown.height < rows.height:
             title += f" (first {panel.height} rows)"
-        bounds = tuple(
-            None if low is None or high is None else (low, high)
-            for low, high in (map(_as_number, ends) for ends in panel.select("low", "high").rows())
-        )
+        ends = (map(_as_number, row) for row in panel.select("low", "high").rows())
+        bounds = tuple(None if low is None or high is None else (low, high) for low, high in ends)
         found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds))
     return found
 
 
-def _one_line(text: str) -> str:
-    """A value as a part of a title, which not every format can hold with control characters, or at any length."""
-    shown = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+def one_line(text: str) -> str:
+    """A value as a chart's label, without line breaks and what not every format can hold."""
+    return " ".join(_UNSHOWN.sub(" ", text).split())
+
+
+def _shortened(text: str) -> str:
+    shown = one_line(text)
     return shown if len(shown) <= _MOST_CHARACTERS else shown[: _MOST_CHARACTERS - 1].rstrip() + "…"
 
 
@@ -168,7 +178,16 @@ def _in_time(label: pl.Expr, bucket: Bucket, zone: str, frame: pl.LazyFrame) -> 
 
     [name] = label.meta.root_names()
     is_timestamp = isinstance(frame.collect_schema()[name], pl.Datetime)
-    return (label.dt.convert_time_zone(zone) if is_timestamp else label).dt.strftime(_FORMATS[bucket])
+    day = local_days(label, zone) if is_timestamp else label
+    return (day.dt.truncate("1w") if bucket is Bucket.WEEK else day).dt.strftime(_FORMATS[bucket])
+
+
+def local_days(moments: pl.Expr, zone: str) -> pl.Expr:
+    """The days that the zone's clocks show; in UTC where the year there is 0 or 10000, which nothing can label."""
+    import polars as pl
+
+    local = moments.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    return pl.when(local.dt.year().is_between(1, 9999)).then(local.dt.date()).otherwise(moments.dt.date())
 
 
 def _number(measure: Measure, schema: pl.Schema) -> pl.Expr:

@@ -109,8 +109,10 @@ def _call(
 ) -> AbstractContextManager[sql.Composed]:
     """What reads the rows, with columns named by place."""
     places = [sql.Identifier(_duckdb.place(index)) for index in range(len(columns))]
-    ways = sql.SQL("format = {}, maximum_object_size = {}").format(sql.Literal(layout), sql.Literal(limits.row_bytes))
-    file = sql.Literal(str(path))
+    ways = sql.SQL("format = {}, maximum_object_size = {}").format(
+        _duckdb.literal(layout), sql.Literal(limits.row_bytes)
+    )
+    file = _duckdb.file(path)
     if len({column.name.casefold() for column in columns}) == len(columns):
         values: list[sql.Composable] = [sql.Identifier(column.name) for column in columns]
         types = _duckdb.struct({column.name: _type(column, options) for column in columns})
@@ -124,7 +126,7 @@ def _call(
 
 
 def _extracted(column: Column, options: JsonValueOptions) -> sql.Composed:
-    pointer = sql.Literal(f"/{column.name.replace('~', '~0').replace('/', '~1')}")
+    pointer = _duckdb.literal(f"/{column.name.replace('~', '~0').replace('/', '~1')}")
     if column.type.kind is Kind.JSON:
         return sql.SQL("nullif((json -> {})::VARCHAR, 'null')").format(pointer)
     return sql.SQL("(json ->> {})::{}").format(pointer, sql.SQL(_type(column, options)))

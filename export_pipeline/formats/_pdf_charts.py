@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from export_pipeline.formats._figures import NO_VALUE, Series
+from export_pipeline.formats._pdf_axes import in_time, milliseconds, ticks_of
 from export_pipeline.formats._pdf_branding import Branding, Fonts
 from export_pipeline.formats._pdf_ticks import time_ticks
 from export_pipeline.formats._pdf_words import Words, measured, number, percentage
@@ -29,8 +29,6 @@ _TEXT_SIZE = 8.5
 _DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
 #: Points of a line up to which each is marked.
 _MOST_MARKED = 40
-#: Days without rows are shown as 0, but not over centuries that a wrong date would open.
-_MOST_DAYS = 4_000
 #: The longest label of an axis of time, such as 17. Nov 2010.
 _DATE_CHARACTERS = 12
 #: From then on a quarter of the axis is a whole number.
@@ -76,7 +74,7 @@ def groups(style: Style, series: Series, most: int = _MOST_BARS) -> list[Group]:
         if rest:
             name = style.words.others.format(n=number(style.words, len(rest)))
             pairs.append((name, sum(value or 0.0 for _, value in rest)))
-    return [Group(" ".join(label.split()), value, (value or 0.0) / total if total else None) for label, value in pairs]
+    return [Group(label, value, (value or 0.0) / total if total else None) for label, value in pairs]
 
 
 def donut(style: Style, shown: Sequence[Group]) -> Spec:
@@ -255,20 +253,22 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
     chart = several[0].chart
     monthly = chart.bucket is Bucket.MONTH
     points = [
-        {"t": _milliseconds(day), "value": value, "series": index, "colour": palette[index % len(palette)]}
+        {"t": milliseconds(day), "value": value, "series": index, "colour": palette[index % len(palette)]}
         for index, series in enumerate(several)
-        for day, value in _in_time(series)
+        for day, value in in_time(series)
     ]
-    days = sorted({_milliseconds(day) for series in several for day, _ in _in_time(series)})
+    dated = sorted({day for series in several for day, _ in in_time(series)})
+    days = [milliseconds(day) for day in dated]
     share = chart.measure.aggregate is Aggregate.SHARE
-    top = _nice(max(value or 0.0 for series in several for _, value in _in_time(series)) or 1.0)
+    steps = ticks_of([value or 0.0 for series in several for _, value in in_time(series)])
+    whole = max(steps[-1], -steps[0]) >= _WHOLE_AXIS
     character = _character_width(style)
     half = math.ceil(character * _DATE_CHARACTERS / 2)  # the first and the last label reach beyond the axis
-    left, right = max(half, _room(style, [number(words, top, 0 if top >= _WHOLE_AXIS else 2)])), half
+    numbers = [number(words, end, 0 if whole else 2) for end in (steps[0], steps[-1])]
+    left, right = max(half, _room(style, numbers)), half
     plot_width = width - left - right
-    dated = [datetime.fromtimestamp(at / 1000, UTC).date() for at in days]
     ticks = [
-        {"t": _milliseconds(day), "label": label}
+        {"t": milliseconds(day), "label": label}
         for day, label in time_ticks(words, dated, monthly=monthly, room=lambda n: int(plot_width / (n * character)))
     ]
     x = {
@@ -280,11 +280,11 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
     y = {
         "field": "value",
         "type": "quantitative",
-        "scale": {"domain": [0, top], "nice": False},
+        "scale": {"domain": [steps[0], steps[-1]], "nice": False},
         "axis": {
             "title": None,
-            "values": [top * step / 4 for step in range(5)],
-            "format": ".0%" if share else (",.0f" if top >= _WHOLE_AXIS else ",.2f"),
+            "values": steps,
+            "format": ".0%" if share else (",.0f" if whole else ",.2f"),
             "labelOverlap": False,
             "domain": False,
             "ticks": False,
@@ -363,30 +363,3 @@ def _cut(style: Style, label: str, width: int) -> str:
     most = int(_label_room(width) / _character_width(style))
     label = " ".join(label.split())
     return label if len(label) <= most else label[: most - 1].rstrip() + "…"
-
-
-def _in_time(series: Series) -> list[tuple[date, float | None]]:
-    """The series by date, and 0 for days or months between without rows, where numbers are counts or sums."""
-    monthly = series.chart.bucket is Bucket.MONTH
-    found = {
-        date.fromisoformat(label + "-01" if monthly else label): value
-        for label, value in zip(series.labels, series.values, strict=True)
-    }
-    adds_up = series.chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM)
-    if not found or not adds_up or (max(found) - min(found)).days > _MOST_DAYS:
-        return list(found.items())
-    filled, day = [], min(found)
-    while day <= max(found):
-        filled.append((day, found.get(day, 0.0)))
-        day = (day.replace(day=1) + timedelta(days=32)).replace(day=1) if monthly else day + timedelta(days=1)
-    return filled
-
-
-def _milliseconds(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
-
-
-def _nice(value: float) -> float:
-    """The next round number above, which quarters well."""
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 4, 6, 8, 10) if value <= step * power * 1.000001)

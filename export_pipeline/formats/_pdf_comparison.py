@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export_pipeline.formats._figures import NO_VALUE, Figures, compute, group_label
+from export_pipeline.formats._figures import NO_VALUE, Figures, compute, group_label, local_days
 from export_pipeline.formats._significance import (
     ALPHA,
     Rate,
@@ -67,7 +67,7 @@ def labelled(staged: Path, column: Column, zone: str, key: str = "") -> pl.LazyF
 
     frame, label = pl.scan_ipc(staged), pl.col(column.name)
     if column.type.kind is Kind.TIMESTAMP:
-        label = label.dt.convert_time_zone(zone)
+        label = local_days(label, zone)
     if column.type.kind in (Kind.TIMESTAMP, Kind.DATE):
         # Rows without a time belong to no period.
         return frame.filter(pl.col(column.name).is_not_null()).with_columns(label.dt.strftime("%Y-%m").alias(_LABEL))
@@ -163,7 +163,9 @@ def _summary(rows: pl.LazyFrame, measure: Measure) -> Rate | Sample | None:
         total, successes = rows.select(pl.len(), counted.sum().alias("successes")).collect(engine="streaming").row(0)
         return Rate(int(successes or 0), int(total))
     values = pl.col(measure.column).cast(pl.Float64)
-    selected = rows.filter(counted).select(pl.len(), values.mean().alias("mean"), values.std().alias("deviation"))
+    # Sums of equal values are not exact, and the deviation would be what their rounding left.
+    deviation = pl.when(values.min() == values.max(), values.count() > 1).then(0.0).otherwise(values.std())
+    selected = rows.filter(counted).select(pl.len(), values.mean().alias("mean"), deviation.alias("deviation"))
     return Sample(*selected.collect(engine="streaming").row(0))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from export_pipeline.formats import _pdf_charts as charts
-from export_pipeline.formats._figures import NO_VALUE, Figures, Series
+from export_pipeline.formats._figures import NO_VALUE, Figures, Series, one_line
 from export_pipeline.formats._pdf_branding import Brand
 from export_pipeline.formats._pdf_charts import Spec, Style
 from export_pipeline.formats._pdf_table import MOST_CHARACTERS, Table
@@ -101,17 +101,21 @@ def detailed_results(draft: Draft, figures: Figures, table: Table, snapshot_rows
     if trends or mixes:
         draft.add("heading", text=words.trends_and_mix)
         _charts(draft, trends, mixes)
+    notes = _table_notes(words, table, snapshot_rows)
     if table.rows:
         draft.add(
             "rows",
             heading=words.rows_heading,
-            notes=_table_notes(words, table, snapshot_rows),
+            notes=notes,
             names=[column.name for column in table.columns],
             widths=list(table.widths),
             numbers=list(table.numbers),
             rows=[list(row) for row in table.rows],
             across=table.across,
         )
+    elif table.height:
+        draft.add("heading", text=words.rows_heading)
+        draft.add("notes", items=notes)
     else:
         draft.add("notes", items=[words.no_rows])
     appendix(draft, [measure for measure, _ in figures.figures])
@@ -177,20 +181,23 @@ _PERIOD = ("date_from", "date_to", "timezone", "date_range")
 
 
 def _period(words: Words, context: FileContext, figures: Sequence[Figures]) -> str:
-    """The period asked for, else the days that the rows are of."""
+    """The period asked for, else the days, or days of weeks, that the rows are of."""
     begin, end, zone = (context.filters.get(name, "") for name in _PERIOD[:3])
     if asked := _between(words, _day(words, begin), _day(words, end)):
         return f"{asked} ({zone})" if zone else asked
     days = [
-        label
+        date.fromisoformat(label).toordinal() + day
         for each in figures
         for series in each.series
-        if series.chart.bucket is Bucket.DAY
+        if series.chart.bucket in (Bucket.DAY, Bucket.WEEK)
         for label in series.labels
+        for day in ((0, 6) if series.chart.bucket is Bucket.WEEK else (0,))
     ]
     if not days:
         return ""
-    return _between(words, *(long_date(words, date.fromisoformat(label)) for label in (min(days), max(days))))
+    # The calendar's last week ends with its last day.
+    ends = (date.fromordinal(min(day, date.max.toordinal())) for day in (min(days), max(days)))
+    return _between(words, *(long_date(words, day) for day in ends))
 
 
 def _between(words: Words, begin: str, end: str) -> str:
@@ -289,9 +296,9 @@ def _legend(style: Style, shown: Sequence[charts.Group], measure: Measure) -> li
 
 
 def _table_notes(words: Words, table: Table, rows: int) -> list[str]:
-    shown, total = number(words, len(table.rows)), number(words, rows)
+    shown, total = number(words, table.height), number(words, rows)
     notes = [
-        words.first_rows.format(shown=shown, all=total) if len(table.rows) < rows else words.all_rows.format(all=total)
+        words.first_rows.format(shown=shown, all=total) if table.height < rows else words.all_rows.format(all=total)
     ]
     if table.constant:
         notes.append(words.same_everywhere + "; ".join(f"{name} = {value}" for name, value in table.constant) + ".")
@@ -324,7 +331,7 @@ def _definitions(draft: Draft, measures: Sequence[Measure], *, small: bool) -> N
 
 def subject_label(words: Words, name: str) -> str:
     """What a subject is called, in one line."""
-    return words.none if name == NO_VALUE else _cut(" ".join(name.split()), 60)
+    return words.none if name == NO_VALUE else _cut(one_line(name), 60)
 
 
 def _cut(text: str, characters: int) -> str:

@@ -28,6 +28,9 @@ MOST_SECONDS = 120
 #: How often the caller is asked whether to go on (seconds).
 _LOOK_SECONDS = 0.1
 
+#: What Python, typst (Rust), V8 and C++ say last; a SIGKILL is the kernel's, without a word.
+_OUT_OF_MEMORY = (b"MemoryError", b"memory allocation of", b"out of memory", b"bad_alloc")
+
 _HERE = Path(__file__).parent
 _RENDERER = _HERE / "_pdf_render.py"
 _TEMPLATE = _HERE / "_pdf_report.typ"
@@ -124,15 +127,17 @@ def _failure(code: int, folder: Path, brand: Brand) -> Exception:
 
 
 def _crash(code: int, folder: Path) -> Exception:
-    """What an end without a word means: a negative code is a signal, by which typst and V8 end when memory is short."""
+    """What an end without a word means. A negative code is a signal, by which typst and V8 end when memory is short,
+    but not only then."""
     if code == -signal.SIGXCPU:
         return _too_long()
     log = (folder / "log.txt").read_bytes()
-    if code < 0 or b"MemoryError" in log or b"memory allocation of" in log:
+    if code == -signal.SIGKILL or any(said in log for said in _OUT_OF_MEMORY):
         return Rejected(
             f"the PDF needs more memory than the {MOST_BYTES >> 20:,} MB that a report may take; ask for fewer "
             "columns, or for another format (xlsx, csv, parquet)"
         )
     # The log may hold a row's values: only its last word, the kind of error, is told.
-    kind = log.rstrip().rpartition(b"\n")[2].partition(b":")[0].decode("utf-8", "replace")[:60]
-    return Broken(f"the PDF could not be rendered ({kind or f'exit code {code}'}); this is a defect, please report it")
+    kind = log.rstrip().rpartition(b"\n")[2].partition(b":")[0].decode("utf-8", "replace")[:60] if code > 0 else ""
+    kind = kind or (f"exit code {code}" if code > 0 else f"signal {-code}")
+    return Broken(f"the PDF could not be rendered ({kind}); this is a defect, please report it")

@@ -102,25 +102,41 @@ def _compared_charts(draft: Draft, found: Comparison, labels: Sequence[str]) -> 
 
 
 def _stacked(draft: Draft, several: Sequence[Series], labels: Sequence[str]) -> Block:
-    style, title = draft.style, several[0].chart.title
-    totals: dict[str, float] = {}
-    for series in several:
-        for label, value in zip(series.labels, series.values, strict=True):
-            totals[label] = totals.get(label, 0.0) + (value or 0.0)
-    merged = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
-    whole = Series(several[0].chart, tuple(label for label, _ in merged), tuple(value for _, value in merged))
+    style, chart = draft.style, several[0].chart
+    merged = sorted(_sums(several).items(), key=lambda item: (-item[1], item[0]))
+    whole = Series(chart, tuple(label for label, _ in merged), tuple(value for _, value in merged))
     shown = charts.slices(style, whole)
-    kept = [label for label, _ in merged][: len(shown) - (len(merged) > len(shown))]
-    rows = []
-    for label, series in zip(labels, several, strict=True):
-        values = dict(zip(series.labels, (value or 0.0 for value in series.values), strict=True))
-        total = sum(values.values()) or 1.0
-        shares = [values.get(name, 0.0) / total for name in kept]
-        rows.append((label, [*shares, max(0.0, 1 - sum(shares))] if len(kept) < len(shown) else shares))
+    together = len(merged) > len(shown)
+    kept = [label for label, _ in merged][: max(0, len(shown) - together)]
+    rows = [
+        (label, _shares(series, kept, together=len(kept) < len(shown)))
+        for label, series in zip(labels, several, strict=True)
+    ]
     palette = style.branding.colours.series
     keys = [{"colour": palette[at % len(palette)], "label": group.label} for at, group in enumerate(shown)]
-    alt = "; ".join(
-        f"{label}: " + ", ".join(f"{g.label} {percentage(style.words, s)}" for g, s in zip(shown, shares, strict=True))
-        for label, shares in rows
-    )
-    return {**draft.chart(title, charts.stacks(style, rows, FULL), alt), "keys": keys}
+    nothing = measured(style.words, chart.measure, 0.0)
+    parts = [
+        [f"{g.label} {percentage(style.words, s)}" for g, s in zip(shown, shares, strict=True)] if shares else [nothing]
+        for _, shares in rows
+    ]
+    alt = "; ".join(f"{label}: {', '.join(told)}" for label, told in zip(labels, parts, strict=True))
+    return {**draft.chart(chart.title, charts.stacks(style, rows, FULL), alt), "keys": keys}
+
+
+def _sums(several: Sequence[Series]) -> dict[str, float]:
+    """Each label's number over all of these series."""
+    sums: dict[str, float] = {}
+    for series in several:
+        for label, value in zip(series.labels, series.values, strict=True):
+            sums[label] = sums.get(label, 0.0) + (value or 0.0)
+    return sums
+
+
+def _shares(series: Series, kept: Sequence[str], *, together: bool) -> list[float]:
+    """Which part of the whole each of the kept has, and the others together; none where the whole is nothing."""
+    sums = _sums([series])
+    total = sum(sums.values())
+    if total <= 0:
+        return []
+    shares = [sums.get(label, 0.0) / total for label in kept]
+    return [*shares, max(0.0, 1 - sum(shares))] if together else shares

@@ -31,10 +31,12 @@ _NUMBERS = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
 
 @dataclass(frozen=True)
 class Table:
-    """The cells, and what the page says around them: values that are the same in every row, columns without room."""
+    """The cells, and what the page says around them: values that are the same in every row, columns without room.
+    `height` is how many rows there are, also where no column has anything to tell them apart."""
 
     columns: tuple[Column, ...]
     widths: tuple[int, ...]
+    height: int
     rows: tuple[tuple[str, ...], ...]
     constant: tuple[tuple[str, str], ...]
     left_out: tuple[str, ...]
@@ -71,6 +73,7 @@ def make_table(frame: pl.DataFrame, columns: tuple[Column, ...], words: Words, z
     return Table(
         columns=tuple(columns[index] for index in shown),
         widths=tuple(widths[index] for index in shown),
+        height=frame.height,
         rows=tuple(zip(*([_shortened(text, columns[index]) for text in texts[index]] for index in shown), strict=True)),
         constant=constant,
         left_out=tuple(columns[index].name for index in candidates if index not in shown),

@@ -23,7 +23,8 @@ BATCH_ROWS = 5_000
 #: cannot hold, which Excel writes as _xHHHH_ (so that a text which looks like that needs one, too).
 _SPECIAL = r"[&<>\x00-\x08\x0B-\x1F\x{FFFE}\x{FFFF}]|_x[0-9A-Fa-f]{4}_|^\s|\s$"
 _UNWRITABLE = r"[\x00-\x08\x0B-\x1F\x{FFFE}\x{FFFF}]|_x[0-9A-Fa-f]{4}_"
-_UNWRITABLE_ONE = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+#: Each of them; what looks like an escape may also be ended by the beginning of a real one.
+_UNWRITABLE_ONE = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}[_\x00-\x08\x0b-\x1f\ufffe\uffff])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 _TEXT, _TEXT_END = '" t="inlineStr"><is><t{space}>', "</t></is></c>"

@@ -15,6 +15,8 @@ ALPHA = 0.05
 _LEAST_EXPECTED = 5.0
 #: Fewer values in a group say nothing of its spread.
 _LEAST_VALUES = 2
+#: A deviation up to this share of the mean is what rounding made of equal values, which vary by nothing.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,10 @@ def rate_interval(rate: Rate) -> tuple[float, float] | None:
 
 
 def mean_interval(sample: Sample) -> tuple[float, float] | None:
-    """Student's interval of 95 % for the mean; None for fewer than two values."""
+    """Student's interval of 95 % for the mean; None for fewer than two values, or one that is not finite."""
     from scipy import stats
 
-    if sample.mean is None or sample.deviation is None or sample.values < _LEAST_VALUES:
+    if sample.mean is None or sample.deviation is None or not _can_be_tested(sample):
         return None
     half = float(stats.t.ppf(1 - ALPHA / 2, sample.values - 1)) * sample.deviation / math.sqrt(sample.values)
     return sample.mean - half, sample.mean + half
@@ -74,13 +76,11 @@ def compare_rates(one: Rate, other: Rate) -> float | None:
 
 
 def compare_means(one: Sample, other: Sample) -> float | None:
-    """The two-sided p-value of Welch's t-test. None where a group has fewer than two values, or neither varies."""
+    """The two-sided p-value of Welch's t-test. None where a group has fewer than two values, or one that is not finite,
+    or neither varies."""
     from scipy import stats
 
-    for sample in (one, other):
-        if sample.mean is None or sample.deviation is None or sample.values < _LEAST_VALUES:
-            return None
-    if not one.deviation and not other.deviation:
+    if not (_can_be_tested(one) and _can_be_tested(other)) or not (_varies(one) or _varies(other)):
         return None
     result = stats.ttest_ind_from_stats(
         one.mean, one.deviation, one.values, other.mean, other.deviation, other.values, equal_var=False
@@ -89,14 +89,24 @@ def compare_means(one: Sample, other: Sample) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """The p-values corrected for their number (Holm, 1979), in the same order; those that are None do not count."""
-    found = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    """The p-values corrected for their number (Holm, 1979), in the same order; those that are None or NaN do not count,
+    and are None."""
+    found = sorted((p, index) for index, p in enumerate(p_values) if p is not None and not math.isnan(p))
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
     for rank, (p, index) in enumerate(found):
         highest = max(highest, min(1.0, p * (len(found) - rank)))
         corrected[index] = highest
     return corrected
+
+
+def _can_be_tested(sample: Sample) -> bool:
+    known = (sample.mean, sample.deviation)
+    return sample.values >= _LEAST_VALUES and all(value is not None and math.isfinite(value) for value in known)
+
+
+def _varies(sample: Sample) -> bool:
+    return (sample.deviation or 0.0) > _ROUNDING * abs(sample.mean or 0.0)
 
 
 def _normal_quantile() -> float:

@@ -6,6 +6,7 @@ import zoneinfo
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS, cut
 from export_pipeline.formats._figures import Figures
 from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.model.dataset import Kind
@@ -45,7 +46,7 @@ def add_summary(
         line += 1
         snapshot_at = context.snapshot_at.astimezone(zoneinfo.ZoneInfo(timezone)).replace(tzinfo=None)
         for heading_text, texts in (
-            ("What", {"Dataset": context.dataset, "Export": context.export_id}),
+            ("What", {"Dataset": context.dataset, "Export": context.export_id, **_part(context)}),
             ("Filters", context.filters or {"None": "all rows that the person may see"}),
         ):
             line += 1
@@ -54,7 +55,7 @@ def add_summary(
             for key, said in texts.items():
                 line += 1
                 sheet.write_string(line, 0, key, label)
-                sheet.write_string(line, 1, said, text)
+                sheet.write_string(line, 1, cut(said, MAX_TEXT_UNITS, CUT_MARK), text)
             if heading_text == "What":
                 line += 1
                 sheet.write_string(line, 0, f"As of ({timezone})", label)
@@ -80,6 +81,10 @@ def add_summary(
                 style = book.add_format({"num_format": measure_format(measure), "align": "left"})
                 sheet.write_number(line, 1, value, style)
         line += 3
+
+
+def _part(context: FileContext) -> dict[str, str]:
+    return {"Part": f"{context.part:,}; the totals below are of its rows alone"} if context.part else {}
 
 
 def measure_format(measure: Measure) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: A sheet has 1,048,576 rows, one of them for the header.
 SHEET_ROWS = 1_048_575
-#: The workbook's property that tells which dataset, from 0, each data sheet is of: headers may be the same.
+#: The workbook's property that tells which dataset, from 0, each data sheet is of: other sheets may begin like them.
 PARTS_PROPERTY = "Datasets of the sheets"
 #: Excel colors cells whenever it draws or filters them; over more rows than this, it is felt.
 HIGHLIGHTED_ROWS = 200_000
@@ -80,8 +80,7 @@ def make_template(parts: Sequence[Part], timezone: str, locale: Locale | None) -
                 sheet = book.add_worksheet(names.unique(part.context.title))
                 sheets.append(DataSheet(f"xl/worksheets/sheet{len(sheets) + 1}.xml", number, rows))
                 _lay_out(book, sheet, part, rows, locale)
-        if len(parts) > 1:
-            book.set_custom_property(PARTS_PROPERTY, ",".join(str(sheet.part) for sheet in sheets), "text")
+        book.set_custom_property(PARTS_PROPERTY, ",".join(str(sheet.part) for sheet in sheets), "text")
         reported = [(part.context, part.figures) for part in parts if part.figures is not None]
         if reported:
             add_summary(book, names.unique("Summary"), reported, timezone, locale)
@@ -119,6 +118,10 @@ def _lay_out(book: Workbook, sheet: Worksheet, part: Part, rows: int, locale: Lo
     columns = part.context.columns
     bold = book.add_format({"bold": True})
     sheet.freeze_panes(1, 0)
+    # Printed, a page is as wide as the rows, and each says what its columns are.
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(0)
     sheet.autofilter(0, 0, rows, len(columns) - 1)
     for place, column in enumerate(columns):
         shown = number_format(column, locale)

@@ -107,7 +107,7 @@ def _rows(path: Path, names: list[str], part: int | None) -> Iterator[list[str |
 
 
 def _data_sheets(book: zipfile.ZipFile, names: list[str], part: int | None) -> Iterator[str]:
-    """The names of the archive's files that are data sheets, of the part, in the workbook's order."""
+    """The names of the archive's files that are data sheets with such columns, of the part, in the workbook's order."""
     header = [_told(name) for name in names]
     with book.open("xl/_rels/workbook.xml.rels") as file:
         targets = {item.get("Id"): item.get("Target", "") for item in ElementTree.parse(file).getroot()}  # noqa: S314
@@ -115,9 +115,8 @@ def _data_sheets(book: zipfile.ZipFile, names: list[str], part: int | None) -> I
         sheets = ElementTree.parse(file).getroot().iter(f"{_MAIN}sheet")  # noqa: S314 — a file of ours
         shared = _shared_strings(book)
     members = [targets[sheet.get(_RELATION)] for sheet in sheets]
-    if part is not None:
-        # The data sheets are the first ones.
-        members = [member for member, own in zip(members, _parts(book), strict=False) if own == part]
+    # The data sheets are the first ones; a summary under a title, or a chart's numbers, could look like one.
+    members = [member for member, own in zip(members, _parts(book), strict=False) if part in (None, own)]
     for member in members:
         name = member.lstrip("/") if member.startswith("/") else f"xl/{member}"
         if "worksheets/" not in name:
@@ -214,7 +213,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as book:
             yield book
-    except GeneratorExit:
+    except (GeneratorExit, Broken):
         raise
     except Exception as error:  # zipfile, zlib and the parser have errors of their own
         raise Broken(f"the file cannot be read back ({type(error).__name__})") from error

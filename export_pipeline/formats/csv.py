@@ -5,13 +5,13 @@ from __future__ import annotations
 import string
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from export_pipeline.formats._delimited import DelimitedOptions, write
 from export_pipeline.formats._delimited_reader import READER
 from export_pipeline.model.format import Format
 
-#: What can stand between two fields: punctuation that is no part of a number, a name or a quoted field.
+#: What can stand between two fields: punctuation that is no part of a number, a date, a name or a quoted field.
 _DELIMITERS = {name: name for name in string.punctuation if name not in "\"'.-+_"} | {"tab": "\t"}
 
 
@@ -24,10 +24,15 @@ class CsvOptions(DelimitedOptions):
         "with a decimal comma a semicolon.",
     )
 
+    @field_validator("delimiter")
+    @classmethod
+    def _is_possible(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and delimiter not in _DELIMITERS:
+            raise ValueError(f"delimiter={delimiter!r} is none of: {' '.join(_DELIMITERS)}")
+        return delimiter
+
     @model_validator(mode="after")
-    def _delimiter_is_possible(self) -> Self:
-        if self.delimiter is not None and self.delimiter not in _DELIMITERS:
-            raise ValueError(f"delimiter={self.delimiter!r} is none of: {' '.join(_DELIMITERS)}")
+    def _comma_is_in_numbers_only(self) -> Self:
         if self.has_decimal_comma and self.separator == ",":
             raise ValueError("a decimal comma goes with another delimiter than the comma, such as ;")
         return self

@@ -180,7 +180,7 @@ def count(content: Content, columns: tuple[Column, ...], options: ParquetOptions
 
 
 def _call(path: Path) -> sql.Composed:
-    return sql.SQL("read_parquet({})").format(sql.Literal(str(path)))
+    return sql.SQL("read_parquet({})").format(_duckdb.file(path))
 
 
 FORMAT = Format(

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _COPY_BYTES = 1 << 20
+#: What people call the place of a value that is not told row by row.
+_SAME_COLUMN = "a column that is the same in every row"
 
 
 class PdfOptions(Options):
@@ -217,7 +219,9 @@ def _places(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from (
                 (f"column {name}, row {index + 1:,}", text) for name, text in zip(table["names"], row, strict=True)
             )
-        yield from (("a column that is the same in every row", note) for note in table["notes"])
+        yield from ((_SAME_COLUMN, note) for note in table["notes"])
+    for notes in (block for block in document["blocks"] if block["type"] == "notes"):
+        yield from ((_SAME_COLUMN, note) for note in notes["items"])
     yield "the title", document["title"]
     yield from (("the subjects or filters", text) for fact in document["facts"] for text in fact)
     yield from (("branding.toml", document["brand"][key]) for key in ("name", "header", "footer"))

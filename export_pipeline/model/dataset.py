@@ -70,10 +70,14 @@ def parse_type(text: str) -> Type:
     return decimal(int(precision), int(scale))
 
 
-def is_pattern(name: str) -> bool:
-    """Whether Polars takes a column's name for a pattern, which stands for whatever columns fit it, other people's
-    secrets among them (docs.pola.rs, "polars.col")."""
-    return name == "*" or (name.startswith("^") and name.endswith("$"))
+#: The column, never written, that tells of each row whether it belongs to whoever reaches only their own.
+OWNED = "$owned"
+
+
+def is_reserved(name: str) -> bool:
+    """Whether no column may have the name: Polars takes it for a pattern, which stands for all columns that fit,
+    those that may not be seen among them (docs.pola.rs, "polars.col"), or it is `OWNED`."""
+    return name in ("*", OWNED) or (name.startswith("^") and name.endswith("$"))
 
 
 @dataclass(frozen=True)
@@ -250,8 +254,8 @@ class Dataset:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{self.name} declares the column {name} twice: a file cannot tell them apart")
-            if is_pattern(name):
-                raise ValueError(f"{self.name} declares the column {name}: such a name stands for several; change it")
+            if is_reserved(name):
+                raise ValueError(f"{self.name} declares the column {name}: that name means something else; change it")
         if ("{owned}" in self.source) != bool(self.owner and self.owner.witness):
             raise ValueError(f"{self.name} has one without the other: {{owned}} in its source, and its owner's witness")
         if self.cursor is not None and "{where}" in self.source:

@@ -58,9 +58,12 @@ class Options(BaseModel):
 def check_level(compression: Compression, level: int | None) -> None:
     """Raises ValueError for a level that the compression does not have; None is whichever is usual."""
     levels = LEVELS.get(compression)
-    if level is not None and (levels is None or level not in levels):
-        known = f"{levels[0]} to {levels[-1]}" if levels else "none"
-        raise ValueError(f"compression_level={level}: {compression} has the levels: {known}")
+    if level is None or (levels is not None and level in levels):
+        return
+    if compression is Compression.NONE:
+        raise ValueError(f"compression_level={level} is for a compression, and none is asked for; choose one")
+    known = f"has the levels {levels[0]} to {levels[-1]}" if levels else "has no levels"
+    raise ValueError(f"compression_level={level}: {compression} {known}")
 
 
 class TextOptions(Options):
@@ -87,7 +90,7 @@ class TextOptions(Options):
 class FileContext:
     """What a writer may say in the file about where it comes from: no personal data. `filters` are what the rows were
     chosen by, `report` holds the figures and charts that the columns suffice for, `branding` is the operator's folder
-    with logo, colours and fonts for formats that have a look."""
+    with logo, colours and fonts for formats that have a look; `part` is which of several files it is, from 1."""
 
     export_id: str
     dataset: str
@@ -97,6 +100,7 @@ class FileContext:
     filters: Mapping[str, str] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     branding: Path | None = None
+    part: int = 0
 
 
 def polars_type(column: Column) -> pl.DataType:

@@ -50,10 +50,12 @@ class ChartKind(StrEnum):
 
 
 class Bucket(StrEnum):
-    """What of a column's value a chart's groups are made of: the value itself, or the day or month of a timestamp."""
+    """What of a column's value a chart's groups are made of: the value itself, or the day, week (from Monday) or month
+    of a date or timestamp."""
 
     VALUE = "value"
     DAY = "day"
+    WEEK = "week"
     MONTH = "month"
 
 

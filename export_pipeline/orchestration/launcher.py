@@ -135,6 +135,9 @@ class WarmProcessRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
                     return self._fork(order)
                 except (OSError, ValueError, KeyError) as error:
                     logger.warning("The warm process could not start a run's worker: %s", error)
+                    # One that is merely slow would still carry out the order, beside whoever is given it next.
+                    if self._warm is not None:
+                        self._warm.kill()
                     self._discard()
         with log.open("ab") as out:
             command = arguments.get_command_args()

@@ -144,11 +144,14 @@ def checked(engine: Engine, key: dg.AssetKey, files: list[ExportFile]) -> list[d
 
 
 def stored_rows(engine: Engine, file: ExportFile) -> int:
-    """How many rows the Parquet file in the bucket says that it holds."""
-    from pyarrow import parquet
+    """How many rows the Parquet file in the bucket says that it holds; none where it cannot be read."""
+    from pyarrow import ArrowException, parquet
 
-    with engine.destination(_DESTINATION).filesystem().open(file.url) as stored:
-        return int(parquet.read_metadata(stored).num_rows)
+    try:
+        with engine.destination(_DESTINATION).filesystem().open(file.url) as stored:
+            return int(parquet.read_metadata(stored).num_rows)
+    except (OSError, ArrowException):
+        return 0
 
 
 def _as_written(engine: Engine, file: ExportFile) -> bool:

@@ -107,15 +107,35 @@ def test_names_when_strange_or_unlike_in_case_only_then_kept(name: str, tmp_path
     round_trip(form, [tuple("abcdefghi"), (None,) * 9], columns, form.options.model_validate({}), tmp_path)
 
 
+@pytest.mark.parametrize("names", [("a\\b", "it's", "\\"), ("a\\'b", "A\\'B")], ids=str)
+@pytest.mark.parametrize("name", sorted(CELL_FORMATS.keys() - {"avro"}))
+def test_names_when_they_have_a_backslash_then_kept(name: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    form = CELL_FORMATS[name]
+    columns = tuple(Column(text, TEXT, "", "") for text in names)
+    rows = [tuple(str(place) for place in range(len(names))), (None,) * len(names)]
+    round_trip(form, rows, columns, form.options.model_validate({}), tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["text=other", "a?b", "a*b", "[ab]", "it's", "back\\slash"])
+@pytest.mark.parametrize("name", CELL_FORMATS)
+def test_file_when_its_folder_is_called_like_a_pattern_or_a_column_then_it_alone_is_read(
+    name: str, folder: str, tmp_path: Path
+) -> None:
+    form, columns = CELL_FORMATS[name], (Column("text", TEXT, "", ""), Column("n", INTEGER, "", ""))
+    for place in (tmp_path / "a-b", tmp_path / "a", tmp_path / folder):
+        place.mkdir()
+        round_trip(form, [("own", 1), ("rows", 2)], columns, form.options.model_validate({}), place)
+
+
 def test_names_when_two_are_the_same_then_the_dataset_is_refused() -> None:
     twice = (Column("name", TEXT, "a", ""), Column("name", TEXT, "b", ""))
     with pytest.raises(ValueError, match="declares the column name twice"):
         Dataset("any", "Any", "", "t", twice, (), "1", {})
 
 
-@pytest.mark.parametrize("name", ["*", "^phone$", "^.*$"])
-def test_names_when_one_stands_for_several_then_the_dataset_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="stands for several"):
+@pytest.mark.parametrize("name", ["*", "^phone$", "^.*$", "$owned"])
+def test_names_when_one_means_something_else_then_the_dataset_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="means something else"):
         Dataset("any", "Any", "", "t", (Column(name, TEXT, "a", ""),), (), "1", {})
 
 

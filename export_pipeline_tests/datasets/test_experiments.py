@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 import polars as pl
@@ -21,10 +22,11 @@ from export_pipeline_tests.datasets.reading import ADMIN, MANAGER, read, table
 COOKIE_CATS = {"gate_30": (44_700, 20_034, 8_502), "gate_40": (45_489, 20_119, 8_279)}
 
 
-@pytest.fixture(scope="module")
-def cookie_cats(postgres_server: Postgres) -> Iterator[Engine]:
-    """A source with so many users in two variants; who they are does not matter."""
-    with fresh_database(postgres_server) as url:
+@contextmanager
+def experiment(server: Postgres, users: dict[str, int], metrics: list[tuple[str, str, int, float]]) -> Iterator[Engine]:
+    """A source with an experiment of variants with so many users, the first the control, and of each metric and variant
+    so many users with a value; who they are does not matter."""
+    with fresh_database(server) as url:
         with psycopg.connect(url) as connection:
             connection.execute((files("export_pipeline.embedded") / "schema.sql").read_bytes())
             connection.execute(
@@ -35,23 +37,56 @@ def cookie_cats(postgres_server: Postgres) -> Iterator[Engine]:
                 "INSERT INTO experiments (id, name, owner_id, status) SELECT md5('e')::uuid, 'Cookie Cats', id,"
                 " 'stopped' FROM users"
             )
-            for name, (users, day, week) in COOKIE_CATS.items():
-                values = {"name": name, "users": users, "day": day, "week": week, "control": name == "gate_30"}
-                for statement in (
+            for place, (name, count) in enumerate(users.items()):
+                connection.execute(
                     "INSERT INTO variants (id, experiment_id, name, is_control)"
-                    " VALUES (md5(%(name)s)::uuid, md5('e')::uuid, %(name)s, %(control)s)",
+                    " VALUES (md5(%s)::uuid, md5('e')::uuid, %s, %s)",
+                    (name, name, place == 0),
+                )
+                connection.execute(
                     "INSERT INTO assignments (id, experiment_id, variant_id, distinct_id)"
                     " SELECT md5(%(name)s || n)::uuid, md5('e')::uuid, md5(%(name)s)::uuid, %(name)s || n"
-                    " FROM generate_series(1, %(users)s) AS n",
-                    "INSERT INTO metrics (assignment_id, metric) SELECT md5(%(name)s || n)::uuid, 'retention_1'"
-                    " FROM generate_series(1, %(day)s) AS n",
-                    "INSERT INTO metrics (assignment_id, metric) SELECT md5(%(name)s || n)::uuid, 'retention_7'"
-                    " FROM generate_series(1, %(week)s) AS n",
-                ):
-                    connection.execute(statement, values)
+                    " FROM generate_series(1, %(count)s) AS n",
+                    {"name": name, "count": count},
+                )
+            for metric, name, count, value in metrics:
+                connection.execute(
+                    "INSERT INTO metrics (assignment_id, metric, value) SELECT md5(%s || n)::uuid, %s, %s"
+                    " FROM generate_series(1, %s) AS n",
+                    (name, metric, value, count),
+                )
             connection.execute("ANALYZE variants, assignments, metrics")
         with open_services(load_settings(DATABASE_URL=url)) as engine:
             yield engine
+
+
+@pytest.fixture(scope="module")
+def cookie_cats(postgres_server: Postgres) -> Iterator[Engine]:
+    """A source with as many users as that test had."""
+    metrics = [
+        (metric, name, found[place], 1.0)
+        for name, found in COOKIE_CATS.items()
+        for place, metric in ((1, "retention_1"), (2, "retention_7"))
+    ]
+    with experiment(postgres_server, {name: found[0] for name, found in COOKIE_CATS.items()}, metrics) as engine:
+        yield engine
+
+
+def test_means_when_no_value_varies_then_no_difference_is_significant(postgres_server: Postgres) -> None:
+    users = {"gate_30": 1_000, "gate_40": 900}
+    metrics = [("price", name, count, 19.9) for name, count in users.items()]
+    with experiment(postgres_server, users, metrics) as engine:
+        rows = read(engine, "experiment_results").to_dicts()
+    assert [row["mean_standard_error"] for row in rows] == [0, 0]
+    assert {(row["mean_z_score"], row["mean_p_value"]) for row in rows} == {(None, None)}
+
+
+def test_means_when_the_controls_is_negative_then_more_is_a_lift(postgres_server: Postgres) -> None:
+    users = {"gate_30": 20, "gate_40": 20}
+    metrics = [("balance", "gate_30", 20, -10.0), ("balance", "gate_40", 20, -5.0)]
+    with experiment(postgres_server, users, metrics) as engine:
+        [found] = [row for row in read(engine, "experiment_results").to_dicts() if not row["is_control"]]
+    assert (found["mean_difference"], found["mean_lift"]) == (5.0, 0.5)
 
 
 def test_results_when_cookie_cats_then_as_published(cookie_cats: Engine) -> None:

@@ -58,6 +58,23 @@ def test_file_when_given_up_then_its_empty_folders_go_and_the_root_stays(folder:
     assert list(folder.root.iterdir()) == []
 
 
+def test_file_when_others_tidy_up_in_its_folders_then_written_all_the_same(
+    folder: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, times = local._make_folders, []
+
+    def made_and_taken(path: Path) -> None:
+        make(path)
+        if path != folder.root and len(times) < 3:
+            times.append(path)
+            path.rmdir()
+
+    monkeypatch.setattr(local, "_make_folders", made_and_taken)
+    put(folder)
+    assert len(times) == 3
+    assert b"".join(folder.read(KEY)) == b"a,b\r\n"
+
+
 def test_files_when_cleaned_then_empty_folders_go_up_to_one_that_is_needed(folder: LocalFolder) -> None:
     put(folder, "exports/a/1/x.csv")
     put(folder, "exports/b/1/x.csv")

@@ -71,6 +71,8 @@ def test_workbook_when_cuts_have_long_names_then_its_sheets_tell_them_apart(
     book = openpyxl.load_workbook(io.BytesIO(contents(engine, job)), read_only=True)
     charts = "a" * 24 + " charts"
     assert book.sheetnames == [first, second, "Summary", charts, "a" * 22 + " charts 2"]
+    told = [row[1].value for row in book["Summary"].iter_rows(max_col=2) if row[0].value == "Dataset"]
+    assert told == ["campaign_results"] * 2
 
 
 def swapped(path: Path) -> None:

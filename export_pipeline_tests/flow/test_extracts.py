@@ -1,6 +1,7 @@
 """Extracts, and the recurring exports made from them: the same SQL in two engines gives the same rows."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,14 +13,21 @@ from export_pipeline.embedded.sample import LAST_CAMPAIGN, SHOWN_CAMPAIGN, SHOWN
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.authorize import identify
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extracts import TABLES, latest_extracts, old_extracts, open_extracts, take_extracts
+from export_pipeline.flow.extracts import (
+    TABLES,
+    active_campaigns,
+    latest_extracts,
+    old_extracts,
+    open_extracts,
+    take_extracts,
+)
 from export_pipeline.flow.manage import show_export
 from export_pipeline.flow.plan import make_plan
 from export_pipeline.flow.recurring import NIGHTLY, export_nightly
 from export_pipeline.flow.request import authorize_plan
 from export_pipeline.flow.retention import run_retention
 from export_pipeline.model.access import SERVICE
-from export_pipeline.model.errors import Broken, Forbidden
+from export_pipeline.model.errors import Broken, Forbidden, Transient
 from export_pipeline.model.job import ExportRequest, Status
 from export_pipeline_tests.datasets.reading import read_source
 
@@ -69,6 +77,19 @@ def test_nightly_when_run_then_each_active_campaign_is_exported_under_the_servic
 def test_nightly_when_there_are_no_extracts_then_told_to_take_them(engine: Engine) -> None:
     with pytest.raises(Broken, match="run extract_job first"):
         list(export_nightly(engine, "survey_outcomes", run_id="run", observer=lambda attempt: None))
+
+
+def test_extracts_when_a_file_cannot_be_read_then_transient_and_its_address_is_not_told(engine: Engine) -> None:
+    taken = take_extracts(engine, attempt())
+    engine.destination("s3").clean(taken.files["contacts"].key)
+    reading: list[Callable[[], object]] = [
+        lambda: active_campaigns(engine),
+        lambda: list(export_nightly(engine, "survey_outcomes", run_id="run", observer=lambda attempt: None)),
+    ]
+    for read in reading:
+        with pytest.raises(Transient, match="the extracts could not be read") as told:
+            read()
+        assert "contacts" not in str(told.value)
 
 
 def test_extracts_when_interrupted_then_nothing_stays(engine: Engine) -> None:

@@ -216,6 +216,11 @@ def test_deletions_when_the_file_has_no_key_or_the_source_no_table_then_that_is_
     assert told(engine, job)["deletions"] == {"listed": False, "reason": "the source has no table deletions"}
 
 
+def test_deletions_when_the_key_would_have_their_moments_name_then_refused(engine: Engine) -> None:
+    with pytest.raises(Rejected, match="id cannot be called deleted_at"):
+        export(engine, replace(ASKED, columns=("id as deleted_at", "title")))
+
+
 def test_deletions_when_a_campaign_was_chosen_then_only_of_it(engine: Engine, world: World) -> None:
     other = sample_id("campaign", "another")
     world.add_campaign(other, world.owner, "active")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import openpyxl
 import polars as pl
 import pytest
 
@@ -65,6 +66,17 @@ def test_export_when_split_by_rows_then_each_file_has_so_many_and_all_are_proven
     manifest = json.loads(b"".join(engine.destination("s3").read(f"{folder}/manifest.json")))
     assert [file["name"] for file in manifest["files"]] == [file.key.rpartition("/")[2] for file in job.files]
     assert manifest["rows"] == ROWS
+
+
+def test_workbooks_when_split_then_each_says_which_part_its_totals_are_of(engine: Engine, asked: ExportRequest) -> None:
+    job = done(engine, asked, "xlsx", max_file_rows="6000")
+    told = []
+    for content in data(engine, job):
+        summary = openpyxl.load_workbook(io.BytesIO(content), read_only=True)["Summary"]
+        found = {row[0].value: row[1].value for row in summary.iter_rows(max_col=2)}
+        told.append((found["Part"], found["Rows"]))
+    said = "; the totals below are of its rows alone"
+    assert told == [(f"1{said}", 6000), (f"2{said}", 1000)]
 
 
 def test_export_when_split_then_its_files_together_are_the_whole(engine: Engine, asked: ExportRequest) -> None:

@@ -80,9 +80,17 @@ def test_level_when_asked_then_that_else_as_configured_else_usual(
     assert with_level(options, configured).model_dump()["compression_level"] == level
 
 
-@pytest.mark.parametrize(("compression", "level"), [("gzip", "10"), ("zstd", "20"), ("snappy", "1"), ("none", "1")])
-def test_level_when_the_codec_has_none_such_then_refused(compression: str, level: str) -> None:
-    with pytest.raises(ValidationError, match=f"compression_level={level}: {compression} has the levels"):
+@pytest.mark.parametrize(
+    ("compression", "level", "told"),
+    [
+        ("gzip", "10", "compression_level=10: gzip has the levels 1 to 9"),
+        ("zstd", "20", "compression_level=20: zstd has the levels 1 to 19"),
+        ("snappy", "1", "compression_level=1: snappy has no levels"),
+        ("none", "1", "compression_level=1 is for a compression, and none is asked for; choose one"),
+    ],
+)
+def test_level_when_the_codec_has_none_such_then_refused(compression: str, level: str, told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
         tables.write("avro", [], compression=compression, compression_level=level)
 
 

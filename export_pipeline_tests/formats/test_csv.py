@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from export_pipeline.formats._formulas import FORMULA, defused
+from export_pipeline.formats._formulas import defused, restored
 from export_pipeline.formats.csv import FORMAT, CsvOptions
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline.model.errors import Broken
@@ -43,10 +43,9 @@ FORMULAS = [
     "-1e5",
     "|calc",
     "%0A=1+1",
-    "\t=1+1",
     "\ttext",
-    "\r=1+1",
-    "\n=1+1",
+    "\rtext",
+    "\ntext",
     "\x00=1+1",
     "\x00",
     " =1+1",
@@ -72,7 +71,6 @@ FORMULAS = [
     "@",
     "-Tim",
     "-2+3+cmd|' /C calc'!D2",
-    "=1+1\r\n=2+2",
 ]
 
 HARMLESS = [
@@ -88,8 +86,6 @@ HARMLESS = [
     " ",
     "   text",
     "a=1",
-    "a\n=1",
-    "a\t=1",
     "1+1",
     "5-3",
     "50%",
@@ -110,6 +106,52 @@ def text_rows(*rows: tuple[str | None, str | None], **options: str) -> bytes:
 @pytest.mark.parametrize("text", FORMULAS)
 def test_text_when_a_formula_then_one_apostrophe_in_front(text: str) -> None:
     assert tables.read_csv(text_rows((text, "x")))[1:] == [["'" + text, "x"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x;=1+1", "x;'=1+1"),
+        ("a\n=2+3\nb", "a\n'=2+3\nb"),
+        ("=1+1\r\n=2+2", "'=1+1\r\n'=2+2"),
+        ("\t=1+1", "'\t'=1+1"),
+        ("a\t=1;@SUM(A1)", "a\t'=1;'@SUM(A1)"),
+        ("a; =1", "a;' =1"),
+        ("a;'=1;'b", "a;''=1;'b"),
+        ('x;"=1+1', "x;'\"=1+1"),
+        ("a;-2+3+cmd|' /C calc'!A0", "a;'-2+3+cmd|' /C calc'!A0"),
+        ("- milk\n- eggs", "'- milk\n'- eggs"),
+        # The next field may go on with it.
+        ("a\n-5", "a\n'-5"),
+        ("a;-", "a;'-"),
+        # What stays.
+        ("a; b", "a; b"),
+        ("a;b\tc\nd 'e'", "a;b\tc\nd 'e'"),
+        ("a;-5;+1.25;", "a;-5;+1.25;"),
+        ("a;'b", "a;'b"),
+        ("a,=1", "a,=1"),
+    ],
+)
+def test_text_when_it_may_be_split_then_an_apostrophe_before_what_would_be_run(text: str, expected: str) -> None:
+    assert tables.read_csv(text_rows((text, "x")))[1:] == [[expected, "x"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a;=1", "a;=1"),
+        ("a,=1", "a,'=1"),
+        ("[1, -2, -3.5]", "[1, -2, -3.5]"),
+        ('{"a": 1, "b": -2}', '{"a": 1, "b": -2}'),
+    ],
+)
+def test_text_when_between_semicolons_then_defused_after_commas(text: str, expected: str) -> None:
+    assert tables.read_csv(text_rows((text, "x"), delimiter=";"), ";")[1:] == [[expected, "x"]]
+
+
+def test_column_names_when_they_may_be_split_then_an_apostrophe_before_what_would_be_run() -> None:
+    column = Column("x;=1+1", TEXT, "a", "Text.")
+    assert tables.read_csv(tables.write("csv", [("a",)], [column])) == [["x;'=1+1"], ["a"]]
 
 
 @pytest.mark.parametrize("text", HARMLESS)
@@ -133,21 +175,38 @@ def test_column_names_when_a_formula_then_one_apostrophe_in_front() -> None:
     assert tables.read_csv(tables.write("csv", [("a",)], [column], profile="raw")) == [["=1+1"], ["a"]]
 
 
-NEAR_FORMULAS = st.text("=+-@|%＝－'\t\r\n \u00a0\u200b\ufeff0129.ae\u00e9", max_size=8)
+NEAR_FORMULAS = st.text("=+-@|%＝－'\",;]\x00\t\r\n \u00a0\u200b\ufeff0129.ae\u00e9", max_size=8)
 
 
 @settings(derandomize=True, max_examples=80, deadline=None, database=None)
-@given(texts=st.lists(NEAR_FORMULAS | st.text(max_size=5), min_size=1, max_size=10))
-def test_defused_when_any_text_then_as_the_rule_says_and_reversible(texts: list[str]) -> None:
+@given(texts=st.lists(NEAR_FORMULAS | st.text(max_size=5), min_size=1, max_size=10), separator=st.sampled_from(",;\t|"))
+def test_defused_when_any_text_then_as_the_rule_says_and_reversible(texts: list[str], separator: str) -> None:
     texts = [text for text in texts if not re.search("[\x1c-\x1f]", text)]  # white space for Python only
-    result = pl.Series("text", texts, dtype=pl.String).to_frame().select(defused(pl.col("text"))).to_series()
+    result = defused(pl.Series("text", texts, dtype=pl.String), separator)
 
-    assert result.to_list() == ["'" + text if starts_formula(text) else text for text in texts]
-    tail = result.str.slice(1)
-    back = pl.select(
-        pl.when(result.str.starts_with("'") & tail.str.contains(FORMULA)).then(tail).otherwise(result).alias("text")
-    ).to_series()
-    assert back.to_list() == texts
+    assert result.to_list() == ["'" * starts_formula(text) + defused_within(text, separator) for text in texts]
+    assert restored(result, separator).to_list() == texts
+
+
+def defused_within(text: str, separator: str) -> str:
+    """The rule for what may be split again, in other words."""
+    splits = set(",;\t\r\n") - {separator}
+
+    def is_run(rest: str) -> bool:
+        for place, character in enumerate(rest):
+            if character in "+-":
+                number = re.match(r"(?:[0-9]+(?:\.[0-9]*)?)?", rest[place + 1 :])
+                following = rest[place + 1 + (number.end() if number else 0) :]
+                return not following or following[0] not in splits | set("]}")
+            if character in "=@|%＝＋－＠｜％":
+                return True
+            is_skipped = character in "'\"\x00" or character.isspace() or unicodedata.category(character) == "Cf"
+            if character in splits or not is_skipped:
+                return False
+        return False
+
+    marks = ("'" if character in splits and is_run(text[place + 1 :]) else "" for place, character in enumerate(text))
+    return "".join(character + mark for character, mark in zip(text, marks, strict=True))
 
 
 def starts_formula(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from export_pipeline.flow.content import FileContent
+from export_pipeline.formats import _duckdb
 from export_pipeline.formats.csv import CsvOptions
-from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
+from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline.model.errors import Broken, Rejected
+from export_pipeline_tests.contracts.corpus import round_trip, rows_of
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import FORMATS
 
@@ -105,12 +108,56 @@ def test_text_when_there_is_no_way_to_write_it_then_refused_by_row_and_column(
         ({"delimiter": "1"}, "delimiter"),
         ({"delimiter": '"'}, "delimiter"),
         ({"null_text": "a,b"}, "null_text"),
+        ({"null_text": "n/a", "delimiter": "/"}, "'n/a' holds the delimiter /.* another null_text or delimiter"),
+        ({"null_text": "(null)", "delimiter": "(", "quoting": "always"}, "null_text='\\(null\\)' holds the delimiter"),
+        ({"null_text": r"\N", "delimiter": "\\"}, "null_text"),
         ({"quoting": "some"}, "quoting"),
     ],
 )
 def test_options_when_they_contradict_each_other_then_refused(options: dict[str, str], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
         CsvOptions.model_validate(options)
+
+
+PUNCTUATION = [*"!#$%&()*,/:;<=>?@[\\]^`{|}~", "tab"]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "options"),
+    [
+        *((delimiter, {}) for delimiter in PUNCTUATION),
+        (":", {"profile": "raw"}),
+        (":", {"quoting": "non_numeric"}),
+        (":", {"quoting": "always", "null_text": "NULL"}),
+        (":", {"timezone": "Europe/Vienna"}),
+        ("/", {"locale": "en-GB"}),
+        (",", {"locale": "fr", "decimal_comma": "false"}),
+    ],
+    ids=str,
+)
+def test_values_when_any_delimiter_then_read_back_exactly(
+    delimiter: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    rows = [row for kind in ("timestamp", "date", "float", "text") for row in rows_of(kind) if row[0] != "NULL"]
+    chosen = FORMATS["csv"].options.model_validate({"delimiter": delimiter, **options})
+    round_trip(FORMATS["csv"], rows, tables.COLUMNS, chosen, tmp_path)
+
+
+def test_timestamps_when_the_delimiter_is_in_them_then_in_quotes_or_refused() -> None:
+    columns = (Column("id", INTEGER, "", ""), Column("at", TIMESTAMP, "", ""))
+    rows = [(1, None), (2, datetime(2010, 11, 17, 14, 3, 22, tzinfo=UTC))]
+    options = {"delimiter": ":", "profile": "raw", "null_text": "NULL"}
+    assert tables.write("csv", rows, columns, **options) == b'id:at\n1:NULL\n2:"2010-11-17T14:03:22.000000Z"\n'
+    with pytest.raises(Rejected, match=r"row 2: .* at .* with quoting=never.* and ':' between fields.* choose"):
+        tables.write("csv", rows, columns, quoting="never", **options)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+@pytest.mark.parametrize("name", ["a,\tb", 'a"b', "a\nb", "a\rb"])
+def test_name_when_nothing_is_quoted_and_it_would_break_the_header_then_refused(form: str, name: str) -> None:
+    columns = (Column("fine", INTEGER, "", ""), Column(name, INTEGER, "", ""))
+    with pytest.raises(Rejected, match=r"name .* with quoting=never .* rename the column, or choose another"):
+        tables.write(form, [(1, 2)], columns, quoting="never", null_text="NULL")
 
 
 def test_tsv_when_written_then_fields_are_between_tabs() -> None:
@@ -151,6 +198,28 @@ def test_file_when_its_header_is_missing_then_broken_without_its_values(tmp_path
     assert reader is not None
     with pytest.raises(Broken, match=r"the file's header should be whole, and is not$"):
         reader.count(FileContent(tmp_path / "file.csv"), COLUMNS[3:], RAW)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+@pytest.mark.parametrize("before", [0, 20_000])
+def test_last_row_when_longer_than_a_buffer_then_read_too(form: str, before: int, tmp_path: Path) -> None:
+    columns = (Column("id", INTEGER, "", ""), Column("text", TEXT, "", ""))
+    rows = [*((number, "short") for number in range(before)), (before, "x" * (9 << 20))]
+    round_trip(FORMATS[form], rows, columns, FORMATS[form].options.model_validate({}), tmp_path)
+
+
+def test_last_row_when_longer_than_can_be_read_then_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_duckdb, "_GENEROUS", _duckdb.Limits(6 << 20, 12 << 20, "1GB"))
+    (tmp_path / "file.csv").write_bytes(b"text\nshort\n" + b"x" * (13 << 20) + b"\n")
+    reader, content = FORMATS["csv"].reader, FileContent(tmp_path / "file.csv")
+    assert reader is not None
+    said = r"^a row has more than 6 MiB, .* choose --verify off or another format$"
+    with pytest.raises(Broken, match=said):
+        reader.count(content, COLUMNS[:1], RAW)
+    with pytest.raises(Broken, match=said):
+        list(reader.rows(content, COLUMNS[:1], RAW, None))
 
 
 def test_reading_when_interrupted_in_the_midst_then_ends(tmp_path: Path) -> None:

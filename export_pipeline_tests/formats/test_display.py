@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from export_pipeline.flow.content import FileContent
 from export_pipeline.formats._locale import LOCALES, Locale
+from export_pipeline.formats._zone import known_zone
 from export_pipeline.model.dataset import DATE, FLOAT, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import FORMATS
@@ -143,6 +144,19 @@ def test_display_when_unknown_then_refused(name: str, value: str) -> None:
     for form in ("csv", "tsv", "xlsx"):
         with pytest.raises(ValidationError, match=name):
             FORMATS[form].options.model_validate({name: value})
+
+
+@pytest.mark.parametrize(
+    "zone", ["Mars/X", "posix/Europe/Vienna", "right/Europe/Vienna", "localtime", "posixrules", "Factory", "", "../UTC"]
+)
+def test_zone_when_not_everybody_who_computes_with_it_knows_it_then_refused(zone: str) -> None:
+    with pytest.raises(ValueError, match="is not the IANA name of a time zone"):
+        known_zone(zone)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna", "America/Argentina/Ushuaia", "EST5EDT", "Etc/GMT+12", "Eire"])
+def test_zone_when_everybody_knows_it_then_as_it_is(zone: str) -> None:
+    assert known_zone(zone) == zone
 
 
 def test_workbook_when_a_locale_is_asked_for_then_real_dates_look_like_it() -> None:

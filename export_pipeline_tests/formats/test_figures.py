@@ -54,6 +54,8 @@ def test_figure_when_computed_then_counts_what_it_says(measure: Measure, expecte
     [
         (Bucket.DAY, "UTC", ("2020-01-01", "2020-02-01"), (1.5, 1)),
         (Bucket.DAY, "Europe/Berlin", ("2020-01-01", "2020-01-02", "2020-02-01"), (1.5, None, 1)),
+        (Bucket.WEEK, "UTC", ("2019-12-30", "2020-01-27"), (1.5, 1)),
+        (Bucket.WEEK, "America/New_York", ("2019-12-30", "2020-01-27"), (1.5, 1)),
         (Bucket.MONTH, "America/New_York", ("2019-12", "2020-01"), (1.5, 1)),
     ],
 )
@@ -69,8 +71,12 @@ def test_chart_when_over_time_then_its_groups_are_days_of_the_zone(
     ("bucket", "first", "last", "labels", "values"),
     [
         (Bucket.DAY, (2020, 1, 31), (2020, 2, 2), ("2020-01-31", "2020-02-01", "2020-02-02"), (1, 0, 2)),
+        (Bucket.WEEK, (2019, 12, 31), (2020, 1, 15), ("2019-12-30", "2020-01-06", "2020-01-13"), (1, 0, 2)),
         (Bucket.MONTH, (2019, 11, 30), (2020, 1, 1), ("2019-11", "2019-12", "2020-01"), (1, 0, 2)),
         (Bucket.DAY, (9999, 12, 30), (9999, 12, 31), ("9999-12-30", "9999-12-31"), (1, 2)),
+        (Bucket.WEEK, (1, 1, 1), (1, 1, 15), ("0001-01-01", "0001-01-08", "0001-01-15"), (1, 0, 2)),
+        (Bucket.MONTH, (9999, 10, 1), (9999, 12, 31), ("9999-10", "9999-11", "9999-12"), (1, 0, 2)),
+        (Bucket.MONTH, (2010, 11, 9), (2011, 2, 1), ("2010-11", "2010-12", "2011-01", "2011-02"), (1, 0, 0, 2)),
         (Bucket.DAY, (1, 1, 1), (2020, 1, 1), ("0001-01-01", "2020-01-01"), (1, 2)),
     ],
 )
@@ -97,6 +103,21 @@ def test_sum_when_it_is_longer_than_64_bits_then_every_digit_of_it() -> None:
     assert found.series[0].values == (6 * (2**63 - 1),)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna", "America/New_York"])
+def test_chart_when_the_zones_clocks_have_no_such_year_then_days_in_utc(zone: str) -> None:
+    ends = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+    rows = pl.LazyFrame({"at": ends}, schema={"at": pl.Datetime("us", "UTC")})
+    expected = {
+        Bucket.DAY: ["0001-01-01", "9999-12-31"],
+        Bucket.WEEK: ["0001-01-01", "9999-12-27"],
+        Bucket.MONTH: ["0001-01", "9999-12"],
+    }
+    for bucket, labels in expected.items():
+        chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.COUNT), bucket)
+        [series] = compute(rows, Report(charts=(chart,)), zone=zone).series
+        assert list(series.labels) == labels
+
+
 def test_chart_when_by_value_then_the_greatest_comes_first_and_null_is_a_group() -> None:
     chart = Chart("", ChartKind.PIE, "status", Measure("", Aggregate.SUM, "cost"))
     [series] = compute(ROWS, Report(charts=(chart,))).series
@@ -120,6 +141,23 @@ def test_report_when_columns_are_left_out_then_keeps_what_can_be_computed() -> N
     report = Report((cost, count), (Chart("", ChartKind.BAR, "status", cost),), subject="status")
     assert report.within({"status": "status"}) == Report((count,), (), "status")
     assert report.within({"cost": "cost"}) == Report((cost,))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_when_not_finite_then_no_value(number: float) -> None:
+    rows = pl.LazyFrame({"status": ["odd", "odd", "done"], "rate": [number, 0.5, 0.25], "low": [0.0, number, 0.25]})
+    mean = Measure("", Aggregate.MEAN, "rate")
+    bars = Chart("", ChartKind.BAR, "status", mean)
+    single = replace(bars, interval=("low", "rate"))
+
+    found = compute(rows, Report((mean,), (bars, single)))
+
+    assert found.figures == ((mean, None),)
+    assert [(series.labels, series.values) for series in found.series] == [
+        (("done", "odd"), (0.25, None)),
+        (("odd", "odd", "done"), (None, 0.5, 0.25)),
+    ]
+    assert found.series[1].bounds == (None, None, (0.25, 0.25))
 
 
 RATES = pl.LazyFrame(
@@ -159,6 +197,13 @@ def test_chart_when_a_panels_name_is_hostile_then_its_title_is_a_line() -> None:
     rows = RATES.head(1).with_columns(metric=pl.lit("a\x01b\r\n\ufffe" + "c" * 70))
     [series] = compute(rows, Report(charts=(RATE,))).series
     assert series.chart.title == f"Rate: a b {'c' * 55}…"
+
+
+def test_chart_when_a_groups_name_is_hostile_then_its_label_is_a_line() -> None:
+    statuses = ["a\x01b\r\nc", "\x1bd\ufffe", "said \u201cno\u201d\u00ad\U0001f600"]
+    chart = Chart("", ChartKind.BAR, "status", Measure("", Aggregate.COUNT))
+    [series] = compute(pl.LazyFrame({"status": statuses}), Report(charts=(chart,))).series
+    assert sorted(series.labels) == ["a b c", "d", "said \u201cno\u201d\u00ad\U0001f600"]
 
 
 def test_report_when_an_intervals_column_is_left_out_then_without_the_chart() -> None:

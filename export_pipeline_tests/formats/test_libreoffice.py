@@ -91,6 +91,28 @@ def test_spreadsheet_text_when_opened_by_libreoffice_as_told_then_columns_umlaut
     assert (sheet["A4"].data_type, found[3][0]) == ("s", "'=1+1")  # a text, not a formula
 
 
+@pytest.mark.parametrize(("form", "locale", "split_at"), [("csv", "", 59), ("csv", "", 9), ("csv", "de", 44)])
+def test_texts_when_split_at_another_character_than_the_files_then_nothing_is_run(
+    form: str, locale: str, split_at: int, tmp_path: Path
+) -> None:
+    columns = [Column(name, kind, name, name) for name, kind in {"n": INTEGER, "text": TEXT, "next": TEXT}.items()]
+    begins = ("", "'", " ", '"', ' "', "\u00a0", "''")
+    rows = [
+        (0, f"x{split}{begin}{formula}", rest)
+        for split in (";", ",", "\t", "\n", "\r\n")
+        for begin in begins
+        for formula, rest in (("=1+1", ""), ("=1+1;", ""), ("+1+1", ""), ("-1", "2+3"), ("@SUM(1)", ""))
+    ]
+    path = tmp_path / f"calls.{form}"
+    path.write_bytes(tables.write(form, rows, columns, **({"locale": locale} if locale else {})))
+
+    sheet = openpyxl.load_workbook(convert(path, "xlsx", tmp_path, f"--infilter=CSV:{split_at},34,76")).active
+
+    cells = [cell for row in sheet.iter_rows() for cell in row]
+    assert len(cells) > len(rows)
+    assert [cell.value for cell in cells if cell.data_type == "f"] == []
+
+
 def test_texts_of_digits_when_opened_by_libreoffice_then_stay_only_where_the_column_is_told_to_be_text(
     tmp_path: Path,
 ) -> None:

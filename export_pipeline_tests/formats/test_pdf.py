@@ -1,6 +1,8 @@
 """PDF reports, read back by another program (PDFium): what they say, what they refuse, and that nothing is left."""
 
 import io
+import re
+import signal
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -154,42 +156,20 @@ def test_detailed_results_when_no_rows_then_says_so() -> None:
     assert "Es gibt keine Zeilen." in " ".join(pages(write([], report="detailed_results", language="de")))
 
 
-def test_comparison_when_rates_differ_then_marked_with_corrected_p() -> None:
-    rows = [*calls("A", 400, 200), *calls("B", 400, 260), *calls("C", 400, 208), *calls("Tiny", 1, 1)]
+def test_detailed_results_when_all_rows_are_alike_then_says_how_many_and_what_they_have() -> None:
+    columns = (Column("campaign", TEXT, "sql", "The campaign."), Column("seconds", INTEGER, "sql", "How long."))
 
-    text = " ".join(pages(write(rows, report="comparison")))
+    text = " ".join(pages(write([("Loans", 60)] * 3, context(columns, Report()), report="detailed_results")))
 
-    # z-tests: A and B 4.29, p = 0.000018; A and C 0.57, p = 0.5714; Fisher: A and Tiny 1. Times three, two, one.
-    assert "65.0% ▲ 95%: 60.2% – 69.5% p < 0.001" in text
-    assert "52.0% 95%: 47.1% – 56.9% p = 1.000" in text
-    assert "50.0% 95%: 45.1% – 54.9%" in text
-    assert "too few" in text
-    assert "Welch" in text and "Holm" in text
+    assert "Rows All rows (3). The same in every row shown: campaign = Loans; seconds = 60." in text
+    assert "There are no rows." not in text
 
 
-def test_comparison_when_by_a_timestamp_then_months() -> None:
-    rows = [("A", "done", FIRST_DAY + timedelta(days=10 * index), 60 + index, Decimal(1)) for index in range(8)]
+def test_detailed_results_when_a_value_of_all_rows_has_no_font_then_refused_with_its_place() -> None:
+    columns = (Column("campaign", TEXT, "sql", "The campaign."),)
 
-    text = " ".join(pages(write(rows, report="comparison", compare_by="at")))
-
-    assert "2010-11" in text and "2010-12" in text and "2011-01" in text
-
-
-@pytest.mark.parametrize(("names", "count"), [("A", "1"), ("ABCDEFG", "7")])
-def test_comparison_when_too_few_or_many_subjects_then_refused(names: str, count: str) -> None:
-    rows = [row for name in names for row in calls(name, 2, 1)]
-
-    with pytest.raises(Rejected, match=f"needs 2 to 6 different values of campaign, and the rows have {count}"):
-        write(rows, report="comparison")
-
-
-@pytest.mark.parametrize(
-    ("report", "by", "said"),
-    [(REPORT, "colour", "no column of the file: colour"), (replace(REPORT, subject=""), "", "hold no subject")],
-)
-def test_comparison_when_column_unknown_then_refused_with_columns(report: Report, by: str, said: str) -> None:
-    with pytest.raises(Rejected, match=f"{said}.*campaign, status, at, seconds, cost"):
-        write(calls("A", 2, 1), context(report=report), report="comparison", compare_by=by)
+    with pytest.raises(Rejected, match="found in a column that is the same in every row"):
+        write([("\U00012000",)] * 2, context(columns, Report()), report="detailed_results")
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/St_Johns"])
@@ -204,11 +184,6 @@ def test_moments_when_the_zone_has_no_such_year_then_in_utc(zone: str) -> None:
     beyond = {"Asia/Tokyo": "9999-12-31 23:59:59 UTC", "America/St_Johns": "0001-01-01 00:00:00 UTC"}
     within = {"Asia/Tokyo": "0001-01-01 09:18:59", "America/St_Johns": "9999-12-31 20:29:59"}
     assert beyond[zone] in text and within[zone] in text
-
-
-def test_comparison_when_there_are_no_key_figures_then_refused() -> None:
-    with pytest.raises(Rejected, match="there are no key figures to compare"):
-        write([*calls("A", 2, 1), *calls("B", 2, 1)], context(report=replace(REPORT, figures=())), report="comparison")
 
 
 def test_text_when_no_font_has_a_character_then_refused_with_its_place(no_leftovers: Path) -> None:
@@ -333,6 +308,28 @@ def test_renderer_when_it_needs_too_much_memory_then_refused(
         write(calls("A", 3, 1))
 
     assert list(no_leftovers.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "error", "said"),
+    [
+        (-signal.SIGKILL, b"", Rejected, "more memory"),
+        (-signal.SIGTRAP, b"# Fatal JavaScript out of memory: Committing failed.\n#", Rejected, "more memory"),
+        (-signal.SIGABRT, b"memory allocation of 655360 bytes failed\n", Rejected, "more memory"),
+        (1, b"Traceback:\nMemoryError\n", Rejected, "more memory"),
+        (-signal.SIGABRT, b"thread caused non-unwinding panic. aborting.\n", Broken, r"\(signal 6\); this is a defect"),
+        (1, b"Traceback:\ntypst.TypstError: a row's text\n", Broken, r"\(typst.TypstError\); this is a defect"),
+    ],
+)
+def test_renderer_when_it_crashes_then_memory_is_named_only_where_it_was_short(
+    code: int, log: bytes, error: type[Exception], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log.txt").write_bytes(log)
+
+    found = _pdf_process._crash(code, tmp_path)
+
+    assert isinstance(found, error)
+    assert re.search(said, str(found))
 
 
 def test_renderer_when_it_takes_too_long_then_transient(monkeypatch: pytest.MonkeyPatch, no_leftovers: Path) -> None:

@@ -72,6 +72,20 @@ def test_means_when_fewer_than_two_values_then_nothing_is_said(sample: Sample) -
 
 def test_compare_means_when_nothing_varies_then_none() -> None:
     assert compare_means(Sample(5, 3.0, 0.0), Sample(5, 4.0, 0.0)) is None
+    # What rounding leaves of a thousand prices of 19.90.
+    assert compare_means(Sample(1000, 19.900000000000013, 7e-14), Sample(900, 19.9, 0.0)) is None
+    assert compare_means(Sample(5, -1e9, 1e-5), Sample(5, 0.0, 0.0)) is None
+
+
+def test_compare_means_when_values_are_small_and_vary_then_compared() -> None:
+    assert compare_means(Sample(50, 1e-9, 1e-10), Sample(50, 2e-9, 0.0)) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_means_when_a_number_is_not_finite_then_nothing_is_said(number: float) -> None:
+    for sample in (Sample(10, number, 0.0), Sample(10, 3.0, number)):
+        assert compare_means(sample, Sample(10, 3.0, 1.0)) is None
+        assert mean_interval(sample) is None
 
 
 def test_mean_interval_when_ten_values_then_students_quantile() -> None:
@@ -81,3 +95,7 @@ def test_mean_interval_when_ten_values_then_students_quantile() -> None:
 
 def test_holm_when_the_textbook_example_then_its_corrected_values() -> None:
     assert holm([0.01, None, 0.04, 0.03, 0.005]) == pytest.approx([0.03, None, 0.06, 0.06, 0.02])
+
+
+def test_holm_when_a_p_value_is_nan_then_the_others_count_alone() -> None:
+    assert holm([float("nan"), 0.01, None, 0.04]) == [None, 0.02, None, 0.04]

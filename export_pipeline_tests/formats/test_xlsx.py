@@ -47,6 +47,7 @@ def test_texts_when_like_formulas_links_numbers_then_texts() -> None:
 
 def test_texts_when_like_excels_escapes_or_with_spaces_then_unchanged() -> None:
     texts = ["_x0041_x0042_", "_x000D_", "a\r\nb", " both ends\t", "\x00\x1f", "<&amp;>", "_x00G1_", "plain"]
+    texts += ["ref_x0041\r\nnext", "_x005F\x01", "_x0041_x0042\x1f"]
     column = Column("c", TEXT, "c", "A text.")
 
     for batch in (texts, *([text] for text in texts)):

@@ -1,6 +1,7 @@
 """XLSX as a workbook: summary, charts and highlights beside the rows, several datasets, and the same in each file."""
 
 import io
+import zipfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from openpyxl.workbook import Workbook
 
 from export_pipeline.flow.content import FileContent
 from export_pipeline.formats import _template
+from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS
 from export_pipeline.formats._chart_sheet import MOST_GROUPS, OTHERS
 from export_pipeline.formats._xlsx_reader import READER
 from export_pipeline.formats.xlsx import XlsxOptions, write, write_workbook
@@ -101,6 +103,15 @@ def test_workbook_when_rows_only_then_nothing_else() -> None:
     assert not found.active.conditional_formatting
 
 
+def test_data_sheet_when_printed_then_as_wide_as_a_page_with_its_header_on_each() -> None:
+    sheet = book().active
+
+    assert sheet.page_setup.orientation == "landscape"
+    assert sheet.sheet_properties.pageSetUpPr.fitToPage
+    assert (sheet.page_setup.fitToWidth or 1, sheet.page_setup.fitToHeight) == (1, 0)
+    assert sheet.print_title_rows == "$1:$1"
+
+
 def test_summary_when_read_then_says_what_when_filters_and_totals() -> None:
     found = cells(book(timezone="Europe/Berlin")["Summary"])
 
@@ -112,6 +123,30 @@ def test_summary_when_read_then_says_what_when_filters_and_totals() -> None:
     assert found["Success"].number_format == "0.0%"
     assert (found["Cost"].value, found["Cost"].number_format) == (3.75, '#,##0.00" USD"')
     assert found["Mean length of lost calls"].value == "–"
+
+
+def test_summary_when_a_filter_is_longer_than_a_cell_then_cut_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FILTERS, "ids", "7," * 20_000)
+
+    said = cells(book()["Summary"])["ids"].value
+
+    assert len(said) == MAX_TEXT_UNITS
+    assert said.endswith(f",7{CUT_MARK}")
+
+
+def test_workbook_when_numbers_are_not_finite_then_no_values_in_summary_and_charts() -> None:
+    columns = (Column("status", TEXT, "status", "How it ended."), Column("rate", FLOAT, "rate", "A rate."))
+    mean = Measure("Mean", Aggregate.MEAN, "rate", decimals=2)
+    report = Report((mean,), (Chart("Means", ChartKind.BAR, "status", mean),))
+    rows: list[tables.Row] = [("odd", float("nan")), ("endless", float("inf")), ("done", 0.25)]
+    target = OneWay()
+    made = FileContext("0192-id", "rates", "Rates", columns, SNAPSHOT_AT, {}, report)
+
+    assert write(tables.frame(rows, columns), target, made, XlsxOptions()) == 3  # type: ignore[arg-type]
+
+    found = openpyxl.load_workbook(target.data)
+    assert cells(found["Summary"])["Mean"].value == "–"
+    assert [row[12:14] for row in found["Charts"].iter_rows(min_row=3, values_only=True) if row[12]] == [("done", 0.25)]
 
 
 def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
@@ -274,10 +309,27 @@ def test_workbook_when_its_datasets_have_the_same_columns_then_each_is_read_back
 
 def test_workbook_when_it_does_not_tell_whose_its_sheets_are_then_broken(tmp_path: Path) -> None:
     path = tmp_path / "calls.xlsx"
-    path.write_bytes(data())
+    with zipfile.ZipFile(io.BytesIO(data())) as book, zipfile.ZipFile(path, "w") as changed:
+        for name in book.namelist():
+            told = book.read(name)
+            changed.writestr(name, told.replace(_template.PARTS_PROPERTY.encode(), b"Something else"))
+
     assert READER.part is not None
-    with pytest.raises(Broken):
+    with pytest.raises(Broken, match="does not tell which dataset"):
         READER.part(0).count(FileContent(path), COLUMNS, XlsxOptions.model_validate({}))
+
+
+def test_workbook_when_a_column_is_named_like_the_title_then_only_its_rows_are_read_back(tmp_path: Path) -> None:
+    # The summary begins with the title alone, as a data sheet of such a column does.
+    column, path, options = Column("All calls", TEXT, "status", "How it ended."), tmp_path / "calls.xlsx", XlsxOptions()
+    made = FileContext("0192-id", "all_calls", "All calls", (column,), SNAPSHOT_AT, FILTERS, Report())
+    with path.open("wb") as target:
+        assert write(tables.frame([("done",), ("busy",)], [column]), target, made, options) == 2
+
+    [batch] = READER.rows(FileContent(path), (column,), options, None)
+
+    assert batch["All calls"].to_list() == ["sdone", "sbusy"]
+    assert READER.count(FileContent(path), (column,), options) == 2
 
 
 def test_workbook_when_written_twice_then_the_same_bytes() -> None:

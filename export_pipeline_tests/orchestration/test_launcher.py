@@ -10,9 +10,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._daemon.controller import create_daemon_of_type
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
+from dagster._grpc.types import ExecuteRunArgs
 
+from export_pipeline.orchestration import launcher
 from export_pipeline.orchestration.launcher import WORKER_TAG, WarmProcessRunLauncher
 from export_pipeline.orchestration.local import prepare_home
 from export_pipeline.orchestration.queue import PromptRunCoordinator
@@ -113,6 +117,22 @@ from export_pipeline.orchestration import warm
 warm._PRELOADED = ("polars",)
 warm.serve(end_workers=True)
 """
+
+
+# The launcher forgets a worker that it has started: the run's tag tells of it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_warm_process_when_it_answers_late_then_the_run_has_one_worker(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = RepositoryPythonOrigin(sys.executable, ModuleCodePointer("no_such_module", "any", str(tmp_path)))
+    arguments = ExecuteRunArgs(JobPythonOrigin("any_job", origin), "any-run", instance.get_ref(), True)
+    late = launcher.WarmProcessRunLauncher()
+    late.register_instance(instance)
+    monkeypatch.setattr(launcher, "_FORKING_SECONDS", 0.01)
+    log = tmp_path / "log"
+    os.waitpid(late._start(arguments, log), 0)
+    late.dispose()
+    assert log.read_text().count("Run with id 'any-run' not found") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the threads that Python does not know")

@@ -62,3 +62,6 @@ def test_checks_when_an_object_was_changed_then_say_so(
             target.write(chunk)
     changed = checked(engine, extract_key("campaigns"), list(job.files))
     assert [result.passed for result in changed] == [False, False]
+    engine.destination("s3").clean(job.files[0].key)
+    gone = checked(engine, nightly_key("campaign_results"), list(job.files))
+    assert [result.passed for result in gone] == [False, False]

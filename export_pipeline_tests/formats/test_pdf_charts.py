@@ -1,0 +1,83 @@
+"""The charts of PDF reports, as they are given to the renderer."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from export_pipeline.datasets.team_activity import DATASET as TEAM_ACTIVITY
+from export_pipeline.formats._figures import Series
+from export_pipeline.formats._pdf_branding import Branding
+from export_pipeline.formats._pdf_charts import Style, lines
+from export_pipeline.formats._pdf_words import WORDS
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
+from export_pipeline_tests.formats.test_pdf import calls, context, pages, write
+
+STYLE = Style(WORDS["en"], Branding())
+COST = Measure("Cost", Aggregate.SUM, "cost")
+
+
+def line(labels: Sequence[str], values: Sequence[float | None], chart: Chart) -> Any:
+    """The chart of a series in time."""
+    return lines(STYLE, [Series(chart, tuple(labels), tuple(values))], 482, 104)
+
+
+def points(spec: Any) -> list[tuple[str, float | None]]:
+    """What a line goes through."""
+    found = spec["layer"][-2]["data"]["values"]
+    return [(datetime.fromtimestamp(at["t"] / 1000, UTC).date().isoformat(), at["value"]) for at in found]
+
+
+def test_line_when_a_dataset_has_weeks_then_a_point_for_each_week() -> None:
+    [chart] = [chart for chart in TEAM_ACTIVITY.report.charts if chart.kind is ChartKind.LINE]
+
+    found = points(line(["2010-11-01", "2010-11-08", "2010-11-15"], [100, 0, 120], chart))
+
+    assert found == [("2010-11-01", 100), ("2010-11-08", 0), ("2010-11-15", 120)]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0, 30], [0, 10, 20, 30, 40]),
+        ([0, 0], [0, 0.25, 0.5, 0.75, 1]),
+        ([-5, -3], [-6, -4.5, -3, -1.5, 0]),
+        ([-30, 7], [-40, -30, -20, -10, 0, 10]),
+        ([-7, 30], [-10, 0, 10, 20, 30, 40]),
+    ],
+)
+def test_line_when_numbers_are_negative_then_its_axis_holds_them_and_0(values: list[float], ticks: list[float]) -> None:
+    chart = Chart("Balance", ChartKind.LINE, "at", COST, Bucket.DAY)
+
+    axis = line(["2010-11-01", "2010-11-02"], values, chart)["layer"][-2]["encoding"]["y"]
+
+    assert axis["axis"]["values"] == ticks
+    assert axis["scale"]["domain"] == [ticks[0], ticks[-1]]
+
+
+def test_line_when_all_numbers_are_negative_then_drawn() -> None:
+    report = Report(charts=(Chart("Balance", ChartKind.LINE, "at", COST, Bucket.DAY),))
+    rows = [(*row[:4], Decimal(-5)) for row in calls("Loans", 20, 5)]
+
+    assert "Balance" in pages(write(rows, context(report=report)))[0]
+
+
+def test_period_when_rows_are_told_by_week_then_up_to_the_last_weeks_sunday() -> None:
+    weekly = Chart("Per week", ChartKind.LINE, "at", COST, Bucket.WEEK)
+
+    [text] = pages(write(calls("Loans", 20, 5), context(report=Report(charts=(weekly,)))))
+
+    assert "Period 1 November 2010 – 21 November 2010 Rows 20" in text
+
+
+@pytest.mark.parametrize("report", ["executive_summary", "comparison"])
+@pytest.mark.parametrize("character", ["\x01", "\x1b", "\ufffe"])
+def test_labels_when_a_value_has_control_characters_then_lines_without_them(character: str, report: str) -> None:
+    hostile = f"call{character}centre"
+    rows = [(name, hostile, *row[2:]) for name in (hostile, "Loans") for row in calls(name, 20, 5)]
+
+    [text, *_] = pages(write(rows, report=report))
+
+    assert "About call centre · Loans" in text
