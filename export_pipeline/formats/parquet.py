@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _ZSTD_LEVEL = 3
+#: The most bytes of a row group's rows, of which a few are in memory at a time, by the size of the first rows.
+_GROUP_BYTES = 32 << 20
 #: The file's last bytes that are kept to read its footer: enough for hundreds of millions of rows.
 _TAIL_BYTES = 4 << 20
 #: Where the file's metadata say what became of JSON columns: without it, a text is not told from JSON.
@@ -45,7 +48,8 @@ class ParquetOptions(Options):
         65_536,
         ge=1_000,
         le=1_048_576,
-        description="Rows in a row group; a few are in memory at a time. Fewer where rows are wide (long texts).",
+        description="Rows in a row group at most; a few are in memory at a time. Where the first rows are wide (long "
+        "texts), as many as take 32 MiB in memory.",
     )
 
     nested: Literal["text", "struct"] = Field(
@@ -69,12 +73,13 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
 def _write(frame: pl.LazyFrame, target: BinaryIO, options: ParquetOptions, metadata: dict[str, str]) -> int:
     count, sink = RowCount(), _TailTarget(target)
     with surfacing(sink):
+        frame, row_bytes = _peeked(frame)
         count.put_into(frame).sink_parquet(
             cast(BinaryIO, sink),
             compression="uncompressed" if options.compression == "none" else options.compression,
             compression_level=_ZSTD_LEVEL if options.compression == "zstd" else None,
             statistics=True,
-            row_group_size=options.row_group_rows,
+            row_group_size=max(1, min(options.row_group_rows, _GROUP_BYTES // row_bytes)),
             metadata=metadata,
             maintain_order=True,
             engine="streaming",
@@ -83,6 +88,27 @@ def _write(frame: pl.LazyFrame, target: BinaryIO, options: ParquetOptions, metad
     if written is not None and written != count.rows:
         raise Broken(f"{count.rows:,} rows went into the file and its footer counts {written:,}; try again")
     return count.rows
+
+
+def _peeked(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, int]:
+    """The same frame, and how many bytes its first rows take each. The size of row groups has to be said before."""
+    from polars.io.plugins import register_io_source
+
+    schema = frame.collect_schema()
+    batches = frame.collect_batches(maintain_order=True, engine="streaming")
+    first = next(batches, None)
+    if first is None:
+        return frame.clear(), 1
+
+    def read(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for batch in chain([first], batches):
+            yield batch if with_columns is None else batch.select(with_columns)
+
+    return register_io_source(io_source=read, schema=schema), max(
+        1, int(first.estimated_size()) // max(1, first.height)
+    )
 
 
 def _metadata(context: FileContext) -> dict[str, str]:

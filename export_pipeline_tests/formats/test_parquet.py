@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from export_pipeline.flow.content import FileContent
 from export_pipeline.formats.parquet import ParquetOptions
-from export_pipeline.model.dataset import INTEGER, JSON, Column
+from export_pipeline.model.dataset import INTEGER, JSON, TEXT, Column
 from export_pipeline.model.errors import Rejected
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import COLUMNS
@@ -145,6 +145,19 @@ def test_row_groups_when_many_rows_then_of_the_size_chosen_with_statistics() -> 
     assert [group.num_rows for group in groups] == [2_000, 2_000, 1_000]
     statistics = groups[1].column(0).statistics
     assert (statistics.min, statistics.max, statistics.null_count) == (2_000, 3_999, 0)
+
+
+def test_row_groups_when_rows_are_wide_then_fewer_rows_in_each() -> None:
+    columns = (Column("number", INTEGER, "number", "A number."), Column("text", TEXT, "text", "A text."))
+    rows = [(number, f"{number} " * 20_000) for number in range(1_200)]
+
+    data = tables.write("parquet", rows, columns)
+
+    assert tables.read_parquet(data) == rows
+    metadata = pyarrow.parquet.read_metadata(io.BytesIO(data))
+    # The uncompressed bytes are those in memory: texts of about 100 KB.
+    assert metadata.num_row_groups > 2
+    assert max(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)) < 48 << 20
 
 
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "lz4", "gzip", "none"])
