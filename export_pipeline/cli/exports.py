@@ -28,7 +28,7 @@ from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import verify_copy
 from export_pipeline.model.errors import BY_KIND, Broken, ErrorKind, ExportError, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
-from export_pipeline.model.verification import Verify
+from export_pipeline.model.verification import Verification, Verify
 from export_pipeline.services import load_formats, open_services
 from export_pipeline.settings import load_settings
 
@@ -163,7 +163,8 @@ def retry(export_id: str, direct: bool, no_wait: bool, email: str, as_json: bool
 @json_option
 def verify(target: str, manifest: Path | None, extent: str | None, email: str | None, as_json: bool) -> None:
     """Prove again that an export's files hold what was read from the source: those at the destination, by ID, or a FILE
-    that you hold, with its manifest. Ends with 5 where they do not."""
+    that you hold, with its manifest. Ends with 5 where they do not. Where nothing was added up (`off`), their bytes are
+    compared with those that were delivered."""
     chosen = Verify(extent) if extent else None
     if Path(target).is_file():
         path = Path(target)
@@ -177,7 +178,8 @@ def verify(target: str, manifest: Path | None, extent: str | None, email: str | 
     if as_json:
         print_json({"target": target, "rows": rows, "verification": proven.value})
     else:
-        click.echo(f"{target}: {rows:,} rows, {proven.value}")
+        only = " (nothing was added up: its bytes are those that were delivered)" if proven is Verification.OFF else ""
+        click.echo(f"{target}: {rows:,} rows, {proven.value}{only}")
 
 
 def _password_of(name: str) -> bytes | None:

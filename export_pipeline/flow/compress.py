@@ -18,6 +18,8 @@ from export_pipeline.model.format import Compression, Options, TextOptions
 
 #: What is compressed at once: less makes larger files.
 _BLOCK_BYTES = 1 << 20
+#: What a file of Snappy's frames begins with ("Snappy framing format description", 4.1).
+_SNAPPY_START = b"\xff\x06\x00\x00sNaPpY"
 #: The option that says how hard to compress, of whichever format has one.
 _LEVEL = "compression_level"
 
@@ -75,6 +77,8 @@ def unpacked(path: Path, compression: Compression) -> Iterator[bytes]:
     import pyarrow as pa
 
     try:
+        if not path.stat().st_size:
+            raise OSError("no compression makes an empty file")
         if compression is Compression.SNAPPY:
             yield from _unsnapped(path)
             return
@@ -112,11 +116,17 @@ def _compressor(compression: Compression, level: int | None) -> tuple[Callable[[
     make: Any = {Compression.ZSTD: cramjam.zstd, Compression.LZ4: cramjam.lz4, Compression.SNAPPY: cramjam.snappy}
     compressor = make[compression].Compressor(*([] if level is None else [level]))
 
+    written = False
+
     def compress(block: bytes) -> bytes:
+        nonlocal written
         compressor.compress(block)
+        written = written or bool(block)
         return bytes(compressor.flush())
 
-    return compress, lambda: bytes(compressor.finish())
+    # The library begins a file of Snappy with its first block: without one it would be empty, and no Snappy file.
+    empty = _SNAPPY_START if compression is Compression.SNAPPY else b""
+    return compress, lambda: bytes(compressor.finish()) or (b"" if written else empty)
 
 
 class _Writer(io.RawIOBase):

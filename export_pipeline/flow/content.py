@@ -121,6 +121,8 @@ def compare_bytes(sha256: str, size: int, file: ExportFile) -> None:
     """Raises Unproven unless so many bytes with that SHA-256 are those that were delivered."""
     if sha256 != file.sha256:
         raise Unproven(f"{file.key} is not the file that was delivered: its SHA-256 differs ({size:,} bytes)")
+    if size != file.bytes:
+        raise Unproven(f"{file.key} has {size:,} bytes, and the manifest says {file.bytes:,}")
 
 
 def _write(chunks: Iterator[bytes | memoryview], path: Path) -> None:

@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 #: How long cleaning up may hold back the news that an export was cancelled or failed (seconds).
 _CLEANING_SECONDS = 1.0
+#: What a library written in Rust raises at a defect of its own: no Exception, and no interrupt either. Each such
+#: library has a class of its own.
+_PANIC = "PanicException"
 
 
 def _silent(attempt: Attempt) -> None:
@@ -141,7 +144,8 @@ def conclude(engine: Engine, job: ExportJob, error: BaseException) -> BaseExcept
         return reason
     if not isinstance(error, Abandoned):
         clean_attempt(engine, job)
-    known = reason if isinstance(reason, ExportError) or not isinstance(reason, Exception) else _unexpected(reason)
+    defect = isinstance(reason, Exception) or type(reason).__name__ == _PANIC
+    known = _unexpected(reason) if defect and not isinstance(reason, ExportError) else reason
     try:
         _record(engine, job, known)
     except Cancelled as cancelled:
@@ -186,7 +190,7 @@ def _record(engine: Engine, job: ExportJob, error: BaseException) -> None:
         engine.jobs.fail(job.id, job.attempt, kind=kind, message=str(error), actor=actor, unproven=unproven)
 
 
-def _unexpected(error: Exception) -> Broken:
+def _unexpected(error: BaseException) -> Broken:
     # The text of a library's error may hold a row's values: its type and place are told, in the log too.
     _log.error(
         "unexpected %s at\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__, limit=-4))

@@ -8,6 +8,7 @@ twice would vanish. The hash is Polars' own, which may change with its version; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isclose, isfinite
 from typing import TYPE_CHECKING, Any
 
 from export_pipeline.model.dataset import Column, Kind
@@ -83,26 +84,32 @@ def algorithm() -> str:
     return f"sum-of-row-hashes/1 polars-{_total(probe.hash_rows(0)):x}"
 
 
-def compare(expected: Certificate, found: Certificate, *, extent: Verify) -> None:
+def compare(expected: Certificate, found: Certificate, *, extent: Verify) -> bool:
     """Raises Broken, naming what differs, unless the file's rows are those that were read. With a sample, `found` has
-    the file's number of rows and the fingerprint of its first."""
+    the file's number of rows and the fingerprint of its first. Returns whether there were fingerprints to compare."""
     if found.rows != expected.rows:
         raise Broken(f"{expected.rows:,} rows were read from the source and the file has {found.rows:,}")
     comparable = found.algorithm == expected.algorithm
     if extent is Verify.SAMPLE:
+        if expected.head_rows != min(expected.rows, HEAD_ROWS):
+            raise Broken(f"the certificate is of the first {expected.head_rows:,} of {expected.rows:,} rows")
         if comparable and found.head_fingerprint != expected.head_fingerprint:
             raise Broken(f"the file's first {expected.head_rows:,} rows are not those that were read from the source")
-        return
+        return comparable
+    if expected.nulls.keys() != found.nulls.keys() or expected.sums.keys() != found.sums.keys():
+        raise Broken("the certificate does not tell the nulls of all the file's columns and the sums of its numbers")
     same = comparable and found.fingerprint == expected.fingerprint
     for name, nulls in expected.nulls.items():
         if found.nulls[name] != nulls:
             raise Broken(f"{name} was null in {nulls:,} rows and is in {found.nulls[name]:,} of the file")
     for name, total in expected.sums.items():
         # Floats are added up in another order: where the fingerprint is the same, they need not be compared.
-        if found.sums[name] != total and not (same and "." in total) and not _close(total, found.sums[name]):
+        is_float = _is_float(found.sums[name])
+        if found.sums[name] != total and not (is_float and (same or _close(total, found.sums[name]))):
             raise Broken(f"{name} added up to {total} and adds up to {found.sums[name]} in the file")
     if comparable and not same:
         raise Broken("the file's rows are as many as were read from the source, but not the same")
+    return comparable
 
 
 def _total(hashes: pl.Series) -> int:
@@ -128,9 +135,16 @@ def _sum(values: pl.Series, column: Column) -> Any:
     return int(parts["high"][0]) * _SPLIT + int(parts["low"][0])
 
 
+def _is_float(total: str) -> bool:
+    """Whether the sum is of floats: those of whole numbers and decimals, which are summed without their point, are of
+    digits alone."""
+    return not total.removeprefix("-").isdecimal()
+
+
 def _close(one: str, other: str) -> bool:
     first, second = float(one), float(other)
-    return "." in one + other and abs(first - second) <= _FLOAT_TOLERANCE * max(abs(first), abs(second))
+    # A sum past what a float holds says nothing: in another order it may be none.
+    return not (isfinite(first) and isfinite(second)) or isclose(first, second, rel_tol=_FLOAT_TOLERANCE)
 
 
 _SUMMED = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})

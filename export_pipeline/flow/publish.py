@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from export_pipeline import __version__
+from export_pipeline.flow.manifests import parse_manifest
 from export_pipeline.flow.plan import Order, Plan
 from export_pipeline.model.destination import Destination
 from export_pipeline.model.job import ExportFile, ExportJob, Outcome
@@ -139,10 +140,9 @@ def publish_manifest(destination: Destination, prefix: str, document: bytes) -> 
 
 
 def read_manifest(destination: Destination, job: ExportJob) -> dict[str, Any]:
-    """The manifest of a completed export. Raises Transient, Broken."""
+    """The manifest of a completed export. Raises Transient, Broken, and Rejected where it is none any more."""
     folder = job.files[0].key.rpartition("/")[0]
-    document: dict[str, Any] = json.loads(b"".join(destination.read(f"{folder}/{MANIFEST}")))
-    return document
+    return parse_manifest(b"".join(destination.read(f"{folder}/{MANIFEST}")), MANIFEST)
 
 
 def _versions() -> Mapping[str, str]:

@@ -5,19 +5,17 @@ A manifest says all that this needs, so that whoever holds a file and its manife
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import ValidationError
-
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.compress import compression_of
 from export_pipeline.flow.content import FileContent, StoredContent, UnpackedContent, compare_bytes
 from export_pipeline.flow.engine import Engine
+from export_pipeline.flow.manifests import check_manifest, check_sum, files_of, parse_manifest
 from export_pipeline.flow.proof import Proof, compare
 from export_pipeline.flow.publish import MANIFEST, read_manifest
 from export_pipeline.model.archive import Archiver
@@ -61,8 +59,9 @@ class Verifier:
         try:
             if archiver is not None:
                 with content.file() as path:
-                    return self._check_archive(path, archiver)
+                    return self._check_archive(path, archiver, file)
             if file.members:
+                check_sum(file.key, file.rows, file.members)
                 return combined(
                     [
                         self._compare(content, member, self._part_of(member), place)
@@ -73,7 +72,7 @@ class Verifier:
         except Broken as error:
             raise Unproven(str(error)) from error
 
-    def _check_archive(self, archive: Path, archiver: Archiver) -> Verification:
+    def _check_archive(self, archive: Path, archiver: Archiver, file: ExportFile) -> Verification:
         """Compares the archive's files with the manifest in it."""
         name = self._document["options"].get("password", "")
         password = self._password(name) if name else None
@@ -87,15 +86,19 @@ class Verifier:
                     raise
                 wrong = "is missing" if password is None else "is not the one that the package was encrypted with"
                 raise Rejected(f"the password {name} in EXPORT_ZIP_PASSWORDS {wrong}; have it put there") from None
+            document = parse_manifest(path.read_bytes(), f"{MANIFEST} in {file.key}")
+            check_manifest(document, f"{MANIFEST} in {file.key}", self._formats)
+            members = files_of(document)
+            check_sum(file.key, file.rows, members)
             inner = Verifier(
-                json.loads(path.read_bytes()),
+                document,
                 self._formats,
                 self._attempt,
                 password=self._password,
                 extent=self._extent,
             )
             proofs = []
-            for member in _files_of(inner._document):
+            for member in members:
                 self.check_wanted()
                 archiver.extract(archive, member.key, path, password)
                 _check_bytes(path, member)
@@ -116,6 +119,8 @@ class Verifier:
         expected, reader = file.certificate, form.reader if form is not None else None
         if expected is None or form is None or reader is None:
             return Verification.OFF
+        if expected.rows != file.rows:
+            raise Broken(f"{file.key} is said to have {file.rows:,} rows, and {expected.rows:,} were added up")
         if place is not None and reader.part is not None:
             reader = reader.part(place)
         extent = Verify.SAMPLE if self._extent is Verify.SAMPLE or not expected.fingerprint else Verify.FULL
@@ -131,8 +136,8 @@ class Verifier:
         found = proof.certificate()
         if extent is Verify.SAMPLE:
             found = replace(found, rows=reader.count(content, columns, options))
-        compare(expected, found, extent=extent)
-        return _PROVEN[extent]
+        comparable = compare(expected, found, extent=extent)
+        return _PROVEN[extent] if comparable else Verification.SAMPLED
 
 
 def combined(parts: list[Verification]) -> Verification:
@@ -140,22 +145,29 @@ def combined(parts: list[Verification]) -> Verification:
     return parts[0] if len(set(parts)) == 1 else Verification.SAMPLED
 
 
-def verify_delivered(destination: Destination, files: tuple[ExportFile, ...], verifier: Verifier) -> Verification:
-    """Reads files back from where they were delivered. Raises Unproven where one is not what was written."""
+def verify_delivered(
+    destination: Destination, files: tuple[ExportFile, ...], verifier: Verifier, *, again: bool = False
+) -> Verification:
+    """Reads files back from where they were delivered, those whose rows were not added up only `again`: for their
+    bytes. Raises Unproven where one is not what was written."""
     proofs = []
     for file in files:
-        if not file.certificate and not any(member.certificate for member in file.members):
+        if again or _is_added_up(file):
+            proofs.append(_check_stored(destination, file, verifier))
+        else:
             proofs.append(Verification.OFF)
-            continue
-        proofs.append(_check_stored(destination, file, verifier))
     return combined(proofs)
+
+
+def _is_added_up(file: ExportFile) -> bool:
+    return file.certificate is not None or any(member.certificate for member in file.members)
 
 
 def _check_stored(destination: Destination, file: ExportFile, verifier: Verifier) -> Verification:
     """Raises what `Verifier.check` raises, and Unproven where the bytes are others than were delivered."""
     with StoredContent(destination, file, verifier.check_wanted) as content:
         try:
-            proven = verifier.check(content, file)
+            proven = verifier.check(content, file) if _is_added_up(file) else Verification.OFF
         except Unproven:
             if content.failure is not None:
                 raise content.failure from None
@@ -167,14 +179,28 @@ def _check_stored(destination: Destination, file: ExportFile, verifier: Verifier
 
 
 def verify_again(engine: Engine, job: ExportJob, extent: Verify | None, attempt: Attempt) -> Verification:
-    """Reads a completed export's files back once more. Raises Rejected where there is nothing to compare, Unproven."""
+    """Reads a completed export's files back once more; `off` means that their bytes are those that were delivered,
+    which is all that there is to compare where nothing was added up. Raises Rejected where there are no files or no
+    manifest, Unproven, Transient, and Broken where a file is gone."""
     if job.status is not Status.COMPLETED:
         raise Rejected(f"the export {job.id} is {job.status.value}: there is no file to verify")
     destination = engine.destination(job.request.destination)
-    document = read_manifest(destination, job)
-    verifier = Verifier(document, engine.formats, attempt, password=engine.settings.zip_password, extent=extent)
     files = tuple(file for file in job.files if file.deletions is None)
-    return _told(verify_delivered(destination, files, verifier), job.request.format)
+    folder = job.files[0].key.rpartition("/")[0]
+    for key in (f"{folder}/{MANIFEST}", *(file.key for file in files)):
+        if destination.stat(key) is None:
+            raise Broken(f"{key} is not, or no longer, where the export {job.id} was delivered")
+    document = read_manifest(destination, job)
+    check_manifest(document, MANIFEST, engine.formats)
+    if [_said(file) for file in files_of(document)] != [_said(file) for file in files]:
+        raise Unproven(f"{MANIFEST} at the destination says other than what was delivered; it was changed since")
+    verifier = Verifier(document, engine.formats, attempt, password=engine.settings.zip_password, extent=extent)
+    return verify_delivered(destination, files, verifier, again=True)
+
+
+def _said(file: ExportFile) -> tuple[Any, ...]:
+    """What a manifest says of a file, also where it says nothing of what is in it."""
+    return file.key.rpartition("/")[2], file.bytes, file.sha256, file.rows, file.certificate
 
 
 def verify_copy(
@@ -186,49 +212,32 @@ def verify_copy(
     extent: Verify | None = None,
 ) -> tuple[int, Verification]:
     """Compares a file that somebody holds with its manifest; nothing else is needed. Returns how many rows it has and
-    what was proven. Raises Rejected where they do not belong together, Unproven."""
-    document, file = _read(path, manifest)
+    what was proven; `off`: that its bytes are those that were delivered. Raises Rejected where they do not belong
+    together, Unproven."""
+    document, file = _read(path, manifest, formats)
     verifier = Verifier(document, formats, Attempt("verify", 1), password=password, extent=extent)
-    try:
-        _check_bytes(path, file)
-        return file.rows, _told(verifier.check(FileContent(path), file), document["format"])
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise Rejected(f"{manifest} does not say what is needed to verify {path.name} ({error})") from None
+    _check_bytes(path, file)
+    return file.rows, verifier.check(FileContent(path), file)
 
 
-def _told(proven: Verification, form: str) -> Verification:
-    if proven is Verification.OFF:
-        raise Rejected(
-            f"nothing was added up while this file was written ({form}; see `verification` of its export), so there is "
-            "nothing to compare it with"
-        )
-    return proven
-
-
-def _read(path: Path, manifest: Path) -> tuple[dict[str, Any], ExportFile]:
+def _read(path: Path, manifest: Path, formats: Mapping[str, Format]) -> tuple[dict[str, Any], ExportFile]:
     """The manifest, and the file as it describes it."""
     try:
-        document: dict[str, Any] = json.loads(manifest.read_bytes())
-        files = _files_of(document)
-        assert document["format"]
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
-        raise Rejected(f"{manifest} is no manifest; name the one that was delivered with the file") from None
+        data = manifest.read_bytes()
+    except FileNotFoundError:
+        raise Rejected(
+            f"{manifest} does not exist; name the manifest that was delivered with the file by --manifest"
+        ) from None
+    except OSError as error:
+        raise Rejected(f"{manifest} cannot be read: {error.strerror}") from None
+    document = parse_manifest(data, str(manifest))
+    check_manifest(document, str(manifest), formats)
+    files = files_of(document)
     found = next((file for file in files if file.key == path.name), files[0] if len(files) == 1 else None)
     if found is None:
         names = ", ".join(file.key for file in files)
         raise Rejected(f"{manifest} says nothing about {path.name}; its files are: {names}")
     return document, found
-
-
-def _files_of(document: Mapping[str, Any]) -> list[ExportFile]:
-    return [ExportFile.of(_known(item)) for item in document["files"]]
-
-
-def _known(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest's entry as `ExportFile.of` takes it."""
-    kept = {name: item[name] for name in ("bytes", "sha256", "rows", "media_type")}
-    members = [_known(member) for member in item.get("members", ())]
-    return {"key": item["name"], "url": "", **kept, "certificate": item.get("certificate"), "members": members}
 
 
 def _check_bytes(path: Path, file: ExportFile) -> None:

@@ -5,46 +5,48 @@ keys and types there are; DuckDB finds these out, and makes structs of the texts
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from export_pipeline.formats._nested_values import JSON_TEXT, fitting, refusal
 from export_pipeline.formats._sink import stage, staging_folder
 from export_pipeline.formats._surrogates import refuse_halves
-from export_pipeline.model.errors import Rejected
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-_JSON_TEXT = "JSON"
 #: What lies deeper stays text: Arrow itself gives up at 64.
 _MOST_DEPTH = 32
 #: Each list within a list doubles the time that DuckDB takes to read a value back: 12 are 4 ms, 22 are 1.6 s.
 _MOST_LISTS = 12
+#: What may be a number that a float cannot hold, and a key with a NUL: these values are looked at one by one.
+_NUMBER = r"(?:^|[:\[,])\s*-?(?:[0-9]{16}|[0-9.]+[eE])"
+_NUL = r"\\u0000"
 
 
 @contextmanager
-def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[pl.LazyFrame]:
-    """The frame, in which these columns' JSON texts are structs, lists, numbers, texts or booleans.
+def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[tuple[pl.LazyFrame, Mapping[str, Any]]]:
+    """The frame, in which these columns' JSON texts are structs, lists, numbers, texts or booleans; and the columns'
+    structures, as DuckDB writes them.
 
     What is sometimes the one and sometimes the other stays JSON text; so does what lies over 32 levels or 12 lists
-    deep, and objects without keys or with keys that differ in case only. Numbers of which one has a fraction are binary
-    floating point. A key that a row lacks is null. Raises Rejected for a text that is no JSON, naming the row where
-    half of a surrogate pair is all that is wrong.
+    deep, numbers beyond what 64 bits hold, and objects without keys, with an empty one, or with keys that differ in
+    case only. A column with a key that has a NUL, or deeper than DuckDB goes, is text as a whole. Numbers of which one
+    has a fraction are binary floating point. A key that a row lacks is null. Raises Rejected for a text that is no
+    JSON, naming the row where half of a surrogate pair is all that is wrong.
     """
-    import duckdb
     import polars as pl
 
     with staging_folder() as folder:
         staged = folder / "rows.arrow"
         stage(refuse_halves(frame, names), staged)
-        connection = duckdb.connect(config={"threads": "1", "autoinstall_known_extensions": "false"})
-        try:
-            shapes = {name: _shape(connection, staged, name) for name in names}
+        shapes = {name: _shape(staged, name) for name in names}
+        with _connection() as connection:
 
             def shaped(batch: pl.DataFrame) -> pl.DataFrame:
                 return batch.with_columns(
@@ -53,17 +55,27 @@ def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[pl.LazyFrame]:
 
             rows = pl.scan_ipc(staged)
             schema = shaped(pl.DataFrame(schema=rows.collect_schema())).schema
-            yield rows.map_batches(shaped, streamable=True, schema=schema)
-        finally:
-            connection.close()
+            yield rows.map_batches(shaped, streamable=True, schema=schema), shapes
 
 
-def _shape(connection: duckdb.DuckDBPyConnection, staged: Path, name: str) -> str:
+@contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": "1", "autoinstall_known_extensions": "false"})
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _shape(staged: Path, name: str) -> Any:
     """The structure of all the column's values, as DuckDB writes it."""
     import duckdb
     import pyarrow as pa
 
-    with pa.OSFile(str(staged)) as source, pa.ipc.open_file(source) as file:
+    # Each has a connection of its own, as there are values that leave one useless.
+    with _connection() as connection, pa.OSFile(str(staged)) as source, pa.ipc.open_file(source) as file:
         batches = pa.RecordBatchReader.from_batches(
             file.schema.empty_table().select([name]).schema,
             (file.get_batch(index).select([name]) for index in range(file.num_record_batches)),
@@ -72,32 +84,55 @@ def _shape(connection: duckdb.DuckDBPyConnection, staged: Path, name: str) -> st
         query = sql.SQL("SELECT json_group_structure({}::JSON) FROM staged").format(sql.Identifier(name))
         try:
             [[found]] = connection.sql(query.as_string()).fetchall()
-        except duckdb.Error as error:
-            raise Rejected(
-                f"{name} holds a value that is no valid JSON; leave the column out, correct the value, or take "
-                "nested=text"
-            ) from error
-    return json.dumps(_writable(json.loads(found) if found else _JSON_TEXT))
+        except duckdb.Error:
+            found = None
+            # What is JSON all the same stays text, such as what lies deeper than DuckDB goes.
+            for text in _texts(staged, name, ""):
+                _checked(JSON_TEXT, text, name)
+    shape = _writable(json.loads(found or f'"{JSON_TEXT}"'))
+    if shape != JSON_TEXT:
+        for text in _texts(staged, name, f"{_NUL}|{_NUMBER}" if "DOUBLE" in found else _NUL):
+            shape = _checked(shape, text, name)
+    return shape
+
+
+def _checked(shape: Any, text: str, name: str) -> Any:
+    try:
+        return fitting(shape, text)
+    except ValueError as error:
+        raise refusal(name) from error
+
+
+def _texts(staged: Path, name: str, pattern: str) -> Iterator[str]:
+    """The column's values in which there is a match."""
+    import polars as pl
+
+    found = pl.scan_ipc(staged).select(name).filter(pl.col(name).str.contains(pattern))
+    for batch in found.collect_batches():
+        yield from batch.to_series()
 
 
 def _writable(shape: Any, depth: int = 1, lists: int = 0) -> Any:
-    """The structure, with text in place of what no struct can hold."""
+    """The structure, with text in place of what no struct can hold. Whole numbers past 64 bits would become floats."""
     lists += isinstance(shape, list)
     if isinstance(shape, list | dict) and (depth > _MOST_DEPTH or lists > _MOST_LISTS):
-        return _JSON_TEXT
+        return JSON_TEXT
     if isinstance(shape, list):
         return [_writable(part, depth + 1, lists) for part in shape]
     if isinstance(shape, dict):
-        if not shape or len({key.casefold() for key in shape}) < len(shape):
-            return _JSON_TEXT
+        if not shape or "" in shape or len({key.casefold() for key in shape}) < len(shape):
+            return JSON_TEXT
         return {key: _writable(part, depth + 1, lists) for key, part in shape.items()}
-    return _JSON_TEXT if shape == "NULL" else shape
+    return JSON_TEXT if shape in ("NULL", "HUGEINT") else shape
 
 
-def _transformed(connection: duckdb.DuckDBPyConnection, values: pl.Series, shape: str) -> pl.Series:
+def _transformed(connection: duckdb.DuckDBPyConnection, values: pl.Series, shape: Any) -> pl.Series:
     import polars as pl
 
-    query = sql.SQL("SELECT json_transform(value::JSON, {}) AS value FROM batch").format(sql.Literal(shape))
+    if shape == JSON_TEXT:
+        # As it came: there may be values that DuckDB does not take.
+        return values.set(values.str.strip_chars() == "null", None)
+    query = sql.SQL("SELECT json_transform(value::JSON, {}) AS value FROM batch").format(sql.Literal(json.dumps(shape)))
     # Batches come from several threads.
     with connection.cursor() as cursor:
         cursor.register("batch", values.alias("value").to_frame().to_arrow())

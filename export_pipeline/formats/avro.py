@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: Avro's own rule for the names of fields.
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-#: The most rows of a block.
+#: The most rows of a block, and the most bytes of rows that are gathered for one.
 _BATCH_ROWS = 16_384
+_BATCH_BYTES = 4 << 20
 #: Avro's own words for the compressions.
 _CODECS = {"zstd": "zstandard", "snappy": "snappy", "gzip": "deflate", "none": "null"}
 
@@ -64,19 +65,55 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
             )
     schema = pl.Schema({column.name: polars_type(column) for column in context.columns})
     codec = _CODECS[options.compression]
+    blocks = _Blocks()
     written, sink = 0, BlockTarget(target, codec, compressor(codec, options.compression_level))
 
     def put(batch: pl.DataFrame) -> None:
         nonlocal written
-        writer.write(batch)
+        for rows in blocks.put(batch):
+            writer.write(rows)
         written += batch.height
 
     with surfacing(sink):
         writer = AvroWriter(cast(BinaryIO, sink), schema=schema, codec=None)
-        frame.sink_batches(put, chunk_size=_BATCH_ROWS, maintain_order=True, engine="streaming")
+        frame.sink_batches(put, maintain_order=True, engine="streaming")
+        for rows in blocks.rest():
+            writer.write(rows)
         writer.close()
         sink.end()
     return written
+
+
+class _Blocks:
+    """Gathers batches to the rows of a block: wide rows are many bytes before they are many."""
+
+    def __init__(self) -> None:
+        self._gathered: list[pl.DataFrame] = []
+        self._rows = self._bytes = 0
+
+    def put(self, batch: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Takes the batch; yields what is complete."""
+        most = _BATCH_ROWS
+        if size := int(batch.estimated_size()):
+            most = max(1, min(most, batch.height * _BATCH_BYTES // size))
+        while batch.height:
+            part = batch.head(min(most, _BATCH_ROWS - self._rows))
+            batch = batch.slice(part.height)
+            self._gathered.append(part)
+            self._rows += part.height
+            self._bytes += int(part.estimated_size())
+            if self._rows >= _BATCH_ROWS or self._bytes >= _BATCH_BYTES:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[pl.DataFrame]:
+        """What is gathered, if anything."""
+        import polars as pl
+
+        if self._gathered:
+            rows = pl.concat(self._gathered)
+            self._gathered.clear()
+            self._rows = self._bytes = 0
+            yield rows
 
 
 def read(
@@ -88,11 +125,17 @@ def read(
 
     names = [column.name for column in columns]
     schema = {column.name: polars_type(column) for column in columns}
+    left = limit
     with content.file() as path, path.open("rb") as file:
         try:
-            records: Iterator[Any] = islice(fastavro.reader(file), limit)
-            while rows := [[record[name] for name in names] for record in islice(records, _BATCH_ROWS)]:
-                yield pl.DataFrame(rows, schema=schema, orient="row")
+            for block in fastavro.block_reader(file):
+                records: Iterator[Any] = islice(block, left)
+                if rows := [[record[name] for name in names] for record in records]:
+                    yield pl.DataFrame(rows, schema=schema, orient="row")
+                if left is not None:
+                    left -= len(rows)
+                    if left <= 0:
+                        return
         except Exception as error:  # each codec's library has errors of its own
             raise Broken(f"the file cannot be read back ({type(error).__name__})") from error
 

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from psycopg import sql
 from pydantic import Field
@@ -16,6 +17,7 @@ from pydantic import Field
 from export_pipeline import __version__
 from export_pipeline.formats import _duckdb
 from export_pipeline.formats._nested import nested
+from export_pipeline.formats._nested_values import compared
 from export_pipeline.formats._sink import RowCount, SinkTarget, surfacing
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 _ZSTD_LEVEL = 3
+#: The most bytes of a row group's rows, of which a few are in memory at a time, by the size of the first rows.
+_GROUP_BYTES = 32 << 20
 #: The file's last bytes that are kept to read its footer: enough for hundreds of millions of rows.
 _TAIL_BYTES = 4 << 20
+#: Where the file's metadata say what became of JSON columns: without it, a text is not told from JSON.
+_STRUCTURES = "structures"
 
 
 class ParquetOptions(Options):
@@ -42,13 +48,15 @@ class ParquetOptions(Options):
         65_536,
         ge=1_000,
         le=1_048_576,
-        description="Rows in a row group; a few are in memory at a time. Fewer where rows are wide (long texts).",
+        description="Rows in a row group at most; a few are in memory at a time. Where the first rows are wide (long "
+        "texts), as many as take 32 MiB in memory.",
     )
 
     nested: Literal["text", "struct"] = Field(
         "text",
         description="JSON columns as JSON text, or as structs and lists of what their values hold: a part that is of "
-        "several types stays JSON text, a number that may have a fraction is a 64-bit float. The rows are staged then.",
+        "several types, or has a number beyond 64 bits, stays JSON text; a number that may have a fraction is a 64-bit "
+        "float. The rows are staged then.",
     )
 
 
@@ -57,21 +65,22 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     count the rows that went in."""
     names = [column.name for column in context.columns if column.type.kind is Kind.JSON]
     if options.nested == "struct" and names:
-        with nested(frame, names) as shaped:
-            return _write(shaped, target, context, options)
-    return _write(frame, target, context, options)
+        with nested(frame, names) as (shaped, shapes):
+            return _write(shaped, target, options, _metadata(context) | {_STRUCTURES: json.dumps(shapes)})
+    return _write(frame, target, options, _metadata(context))
 
 
-def _write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: ParquetOptions) -> int:
+def _write(frame: pl.LazyFrame, target: BinaryIO, options: ParquetOptions, metadata: dict[str, str]) -> int:
     count, sink = RowCount(), _TailTarget(target)
     with surfacing(sink):
+        frame, row_bytes = _peeked(frame)
         count.put_into(frame).sink_parquet(
             cast(BinaryIO, sink),
             compression="uncompressed" if options.compression == "none" else options.compression,
             compression_level=_ZSTD_LEVEL if options.compression == "zstd" else None,
             statistics=True,
-            row_group_size=options.row_group_rows,
-            metadata=_metadata(context),
+            row_group_size=max(1, min(options.row_group_rows, _GROUP_BYTES // row_bytes)),
+            metadata=metadata,
             maintain_order=True,
             engine="streaming",
         )
@@ -79,6 +88,27 @@ def _write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options:
     if written is not None and written != count.rows:
         raise Broken(f"{count.rows:,} rows went into the file and its footer counts {written:,}; try again")
     return count.rows
+
+
+def _peeked(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, int]:
+    """The same frame, and how many bytes its first rows take each. The size of row groups has to be said before."""
+    from polars.io.plugins import register_io_source
+
+    schema = frame.collect_schema()
+    batches = frame.collect_batches(maintain_order=True, engine="streaming")
+    first = next(batches, None)
+    if first is None:
+        return frame.clear(), 1
+
+    def read(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for batch in chain([first], batches):
+            yield batch if with_columns is None else batch.select(with_columns)
+
+    return register_io_source(io_source=read, schema=schema), max(
+        1, int(first.estimated_size()) // max(1, first.height)
+    )
 
 
 def _metadata(context: FileContext) -> dict[str, str]:
@@ -132,9 +162,22 @@ def read(
     )
     with content.file() as path:
         _check_names(path, columns)
+        shapes = _structures(path, columns) if options.nested == "struct" else {}
         call = sql.SQL("(SELECT {} FROM {} AS file({}))").format(values, _call(path), sql.SQL(", ").join(places))
         # A second thread gains nothing: handing rows over takes as long.
-        yield from _duckdb.read(lambda limits: nullcontext(call), columns, limit, threads=1)
+        for batch in _duckdb.read(lambda limits: nullcontext(call), columns, limit, threads=1):
+            yield batch.with_columns(compared(batch[name], shape) for name, shape in shapes.items())
+
+
+def _structures(path: Path, columns: tuple[Column, ...]) -> dict[str, Any]:
+    """What became of JSON columns."""
+    import pyarrow.parquet
+
+    names = [column.name for column in columns if column.type.kind is Kind.JSON]
+    found = json.loads((pyarrow.parquet.read_metadata(path).metadata or {}).get(_STRUCTURES.encode(), b"{}"))
+    if names and list(found) != names:
+        raise Broken("the file does not say which structures it has")
+    return found  # type: ignore[no-any-return]
 
 
 def _check_names(path: Path, columns: tuple[Column, ...]) -> None:
@@ -150,16 +193,10 @@ def _check_names(path: Path, columns: tuple[Column, ...]) -> None:
 
 
 def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: ParquetOptions) -> pl.DataFrame:
-    """Of a value that became a struct is compared whether there is one."""
-    import polars as pl
-
+    """A value that becomes a struct as it is compared."""
     if options.nested == "text":
         return batch
-    return batch.with_columns(
-        pl.when(pl.col(column.name).str.strip_chars() != "null").then(pl.lit("value")).alias(column.name)
-        for column in columns
-        if column.type.kind is Kind.JSON
-    )
+    return batch.with_columns(compared(batch[column.name]) for column in columns if column.type.kind is Kind.JSON)
 
 
 def _type(column: Column) -> str:
@@ -169,7 +206,7 @@ def _type(column: Column) -> str:
 
 def _value(place: sql.Identifier, column: Column, options: ParquetOptions) -> sql.Composable:
     if options.nested == "struct" and column.type.kind is Kind.JSON:
-        return sql.SQL("(CASE WHEN {} IS NOT NULL THEN 'value' END)").format(place)
+        return sql.SQL("to_json({})").format(place)
     return place
 
 

@@ -318,6 +318,15 @@ def test_copy_when_verified_by_whoever_holds_it_then_told_and_no_database_is_nee
     assert broken.returncode == 5
     assert "its SHA-256 differs" in broken.stderr
     assert run("verify", "no-such-file.csv").returncode == 2
+    plain = tmp_path / "off"
+    done = run(*EXPORT, *ADMIN, "--direct", "--destination", "local", "--verify", "off", EXPORT_DIRECTORY=str(plain))
+    assert done.returncode == 0, done.stderr
+    (copy,) = plain.rglob("*.csv")
+    told = run("verify", str(copy), **alone)
+    assert (told.returncode, told.stdout.partition(" rows, ")[2]) == (
+        0,
+        "off (nothing was added up: its bytes are those that were delivered)\n",
+    )
 
 
 def test_formats_when_listed_then_all_and_one_with_its_options(run: Run) -> None:

@@ -70,11 +70,13 @@ def test_level_when_higher_then_smaller(compression: Compression) -> None:
 def test_file_when_unpacked_then_as_it_was_and_broken_where_it_is_cut(compression: Compression, tmp_path: Path) -> None:
     source = tmp_path / "packed"
     data = packed(TEXT, options_of(compression))
-    source.write_bytes(data)
-    assert b"".join(unpacked(source, compression)) == TEXT
-    source.write_bytes(data[: len(data) - 1000])
-    with pytest.raises(Broken, match=compression.value):
-        list(unpacked(source, compression))
+    for text, whole in ((b"", packed(b"", options_of(compression))), (TEXT, data)):
+        source.write_bytes(whole)
+        assert b"".join(unpacked(source, compression)) == text
+    for cut in (data[: len(data) - 1000], b""):
+        source.write_bytes(cut)
+        with pytest.raises(Broken, match=compression.value):
+            list(unpacked(source, compression))
 
 
 def test_stream_when_not_compressed_then_the_target_itself() -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import replace
 
+import polars as pl
 import psycopg
 import pytest
 
@@ -183,14 +184,17 @@ def test_decimal_when_the_dataset_declares_too_few_then_refused_not_rounded(
     assert_nothing_left(engine, s3_server)
 
 
+@pytest.mark.parametrize("error", [KeyError, pl.exceptions.PanicException])
 def test_defect_when_a_writer_breaks_then_told_without_a_value_and_nothing_stays(
-    engine: Engine, asked: ExportRequest, s3_server: S3
+    engine: Engine, asked: ExportRequest, s3_server: S3, error: type[BaseException]
 ) -> None:
     def write(frame: object, target: object, context: object, options: object) -> int:
-        raise KeyError("+12015550101")
+        raise error("+12015550101")
 
     broken = replace(engine, formats={"csv": replace(engine.formats["csv"], write=write)})
-    with pytest.raises(ExportError, match="an unexpected KeyError") as caught:
-        run_export(broken, file_request(broken, asked))
+    job = file_request(broken, asked)
+    with pytest.raises(ExportError, match=f"an unexpected {error.__name__}") as caught:
+        run_export(broken, job)
     assert "555" not in str(caught.value)
+    assert row(engine, job).status is Status.FAILED
     assert_nothing_left(engine, s3_server)

@@ -19,7 +19,7 @@ from export_pipeline.flow.proof import Proof, compare
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import Verifier, verify_copy, verify_delivered
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
-from export_pipeline.model.errors import Broken, Rejected, Unproven
+from export_pipeline.model.errors import Broken, ExportError, Rejected, Unproven
 from export_pipeline.model.format import FileContext, Format
 from export_pipeline.model.job import ExportFile, ExportJob, ExportRequest, Status
 from export_pipeline.model.verification import Certificate, Verification, Verify
@@ -79,6 +79,21 @@ def test_comparison_when_the_fingerprint_is_of_another_version_then_rows_nulls_a
         compare(old, proof(CHANGES["a number"](ROWS)), extent=Verify.FULL)
 
 
+@pytest.mark.parametrize("values", [[1e308, 1e308, -1e308], [1e308, 1.0], [float("inf"), 0.5]], ids=str)
+def test_comparison_when_sums_of_floats_have_no_point_then_the_same_rows_are_the_same(values: list[float]) -> None:
+    columns = (Column("float", FLOAT, "", ""),)
+    found = []
+    for order in (values, values[::-1]):
+        added = Proof(columns, Verify.FULL)
+        for value in order:
+            added.add(pl.DataFrame({"float": [value]}))
+        found.append(added.certificate())
+    assert compare(*found, extent=Verify.FULL)
+    # Of another version, where the sums have to do.
+    other = replace(found[0], algorithm="sum-of-row-hashes/1 polars-0", fingerprint="0")
+    assert not compare(other, found[1], extent=Verify.FULL)
+
+
 def done(engine: Engine, asked: ExportRequest, **changes: Any) -> ExportJob:
     return run_export(engine, file_request(engine, replace(asked, **changes)))
 
@@ -105,11 +120,7 @@ def test_export_when_delivered_then_its_row_says_what_was_proven(
 ) -> None:
     job = done(engine, asked, format=form, verify=verify)
     assert job.verification is proven
-    if proven is Verification.OFF:
-        with pytest.raises(Rejected, match="nothing to compare it with"):
-            verify_export(engine, asked.requested_by, job.id)
-    else:
-        assert verify_export(engine, asked.requested_by, job.id) == (job.rows, proven)
+    assert verify_export(engine, asked.requested_by, job.id) == (job.rows, proven)
     assert engine.jobs.existing(job.id).request.verify is verify
 
 
@@ -142,12 +153,58 @@ def test_export_when_the_writer_loses_a_row_then_failed_and_nothing_is_left(
     assert done(engine, asked, format=form, verify=Verify.OFF).status is Status.COMPLETED
 
 
-def test_export_when_its_object_is_replaced_then_verifying_it_again_fails(engine: Engine, asked: ExportRequest) -> None:
-    job = done(engine, asked)
+@pytest.mark.parametrize("verify", [None, Verify.OFF])
+def test_export_when_its_object_is_replaced_then_verifying_it_again_fails(
+    engine: Engine, asked: ExportRequest, verify: Verify | None
+) -> None:
+    job = done(engine, asked, verify=verify)
     data = contents(engine, job)
     with engine.destination("s3").open(job.files[0].key, media_type="text/csv", filename="x") as target:
         target.write(data.replace(b"completed", b"Completed", 1))
     with pytest.raises(Unproven, match="SHA-256 differs"):
+        verify_export(engine, asked.requested_by, job.id)
+
+
+#: What somebody has made of a manifest at the destination.
+OTHER_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], type[ExportError], str]] = {
+    "nothing in it": (lambda document: {}, Rejected, "manifest.json is no manifest"),
+    "no object": (lambda document: "xx", Rejected, "manifest.json is no manifest"),
+    "another format": (lambda document: document | {"format": "nope"}, Rejected, "names a format that there is not"),
+    "another option": (lambda document: document | {"options": {"x": 1}}, Rejected, "does not say what is needed"),
+    "no files": (lambda document: document | {"files": []}, Rejected, "at files, list should have at least 1 item"),
+    "other rows": (lambda document: document | {"rows": 3}, Unproven, "the manifest says 3 rows"),
+    "another size": (
+        lambda document: document | {"files": [document["files"][0] | {"bytes": 1}]},
+        Unproven,
+        "says other than what was delivered",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_MANIFESTS)
+def test_export_when_its_manifest_is_changed_then_verifying_it_again_says_how(
+    engine: Engine, asked: ExportRequest, change: str
+) -> None:
+    changed, error, told = OTHER_MANIFESTS[change]
+    job = done(engine, asked)
+    destination, key = engine.destination("s3"), f"{job.files[0].key.rpartition('/')[0]}/manifest.json"
+    document = changed(json.loads(b"".join(destination.read(key))))
+    with destination.open(key, media_type="application/json", filename="x") as target:
+        target.write(json.dumps(document).encode())
+    with pytest.raises(error, match=told) as caught:
+        verify_export(engine, asked.requested_by, job.id)
+    assert caught.type is error and "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "part-00002.csv"])
+def test_export_when_a_file_is_gone_then_verifying_it_again_names_it(
+    engine: Engine, asked: ExportRequest, name: str
+) -> None:
+    job = done(engine, asked, options={"max_file_rows": "5"})
+    destination = engine.destination("s3")
+    [key] = [stored.key for stored in destination.list("exports/") if stored.key.endswith(name)]
+    destination.clean(key)
+    with pytest.raises(Broken, match=f"{name} is not, or no longer"):
         verify_export(engine, asked.requested_by, job.id)
 
 
@@ -183,6 +240,78 @@ def test_copy_when_its_manifest_is_changed_then_not_proven(delivered: Path, engi
     manifest.write_text(json.dumps(document))
     with pytest.raises(Unproven, match="phone was null in 1 rows and is in 0"):
         verify_copy(delivered, manifest, engine.formats, password=no_password)
+
+
+def in_file(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda document: document["files"][0].update(values)
+
+
+def in_certificate(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda document: document["files"][0]["certificate"].update(values)
+
+
+#: What somebody has made of a manifest that lies beside a file.
+DAMAGED = {
+    **{f"nulls {value}": in_certificate(nulls=value) for value in (None, 5, "zz")},
+    **{f"sums {value}": in_certificate(sums=value) for value in (None, 5, "zz", {"cost_usd": "zz"})},
+    "an unknown word": in_certificate(word=1),
+    "rows": in_file(rows="x"),
+    "columns": lambda document: document.update(columns=[{"name": 5, "type": 5}]),
+    "no columns": lambda document: document.pop("columns"),
+    "a type": lambda document: document["columns"][0].update(type="nope"),
+    "an option": lambda document: document["options"].update(profile="nope"),
+}
+CONTRADICTING = {
+    "rows of the file": in_file(rows=1),
+    "rows of the file and of all": lambda document: (in_file(rows=1)(document), document.update(rows=1)),
+    "rows of all": lambda document: document.update(rows=1),
+    "bytes": in_file(bytes=1),
+    "no nulls": in_certificate(nulls={}),
+    "no sums": in_certificate(sums={}),
+    "a smaller sample": in_certificate(head_rows=0, fingerprint=""),
+}
+
+
+@pytest.mark.parametrize("change", [*DAMAGED, *CONTRADICTING])
+def test_copy_when_its_manifest_is_damaged_or_contradicts_it_then_told_in_a_sentence(
+    delivered: Path, engine: Engine, change: str
+) -> None:
+    manifest = delivered.with_name("manifest.json")
+    document = json.loads(manifest.read_text())
+    (DAMAGED | CONTRADICTING)[change](document)
+    manifest.write_text(json.dumps(document))
+    error = Rejected if change in DAMAGED else Unproven
+    with pytest.raises(error) as caught:
+        verify_copy(delivered, manifest, engine.formats, password=no_password)
+    assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
+
+
+def test_copy_when_its_fingerprints_are_of_another_version_then_no_more_than_a_sample(
+    delivered: Path, engine: Engine
+) -> None:
+    manifest = delivered.with_name("manifest.json")
+    document = json.loads(manifest.read_text())
+    in_certificate(algorithm="sum-of-row-hashes/1 polars-0")(document)
+    manifest.write_text(json.dumps(document))
+    _, proven = verify_copy(delivered, manifest, engine.formats, password=no_password)
+    assert proven is Verification.SAMPLED
+
+
+def test_copy_when_nothing_was_added_up_then_its_bytes_are_compared(delivered: Path, engine: Engine) -> None:
+    manifest = delivered.with_name("manifest.json")
+    document = json.loads(manifest.read_text())
+    in_file(certificate=None)(document)
+    manifest.write_text(json.dumps(document))
+    found = verify_copy(delivered, manifest, engine.formats, password=no_password)
+    assert found == (document["rows"], Verification.OFF)
+    delivered.write_bytes(delivered.read_bytes()[:-1])
+    with pytest.raises(Unproven, match="not the file that was delivered"):
+        verify_copy(delivered, manifest, engine.formats, password=no_password)
+
+
+def test_copy_when_the_manifest_is_not_there_then_says_that(delivered: Path, engine: Engine) -> None:
+    with pytest.raises(Rejected, match=r"none.json does not exist"):
+        verify_copy(delivered, delivered.with_name("none.json"), engine.formats, password=no_password)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": 5}'])

@@ -61,6 +61,15 @@ def test_level_when_higher_then_smaller_and_each_reads_back_whole(compression: s
     assert sizes == sorted(set(sizes), reverse=True)
 
 
+def test_blocks_when_rows_are_wide_then_of_some_megabytes_at_most() -> None:
+    rows = [(number, f"{number} " * 12_500) for number in range(300)]
+    data = tables.write("avro", rows, _WORDY_COLUMNS, compression="none")
+    assert [tuple(record.values()) for record in tables.read_avro(data)] == rows
+    blocks = list(fastavro.block_reader(io.BytesIO(data)))
+    assert (len(blocks) > 1, sum(block.num_records for block in blocks)) == (True, 300)
+    assert max(len(block.bytes_.getvalue()) for block in blocks) < 5 << 20
+
+
 @pytest.mark.parametrize(
     ("compression", "asked", "configured", "level"),
     [

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from export_pipeline.flow.content import FileContent
 from export_pipeline.formats.parquet import ParquetOptions
-from export_pipeline.model.dataset import INTEGER, JSON, Column
+from export_pipeline.model.dataset import INTEGER, JSON, TEXT, Column
 from export_pipeline.model.errors import Rejected
 from export_pipeline_tests.formats import tables
 from export_pipeline_tests.formats.tables import COLUMNS
@@ -147,6 +147,19 @@ def test_row_groups_when_many_rows_then_of_the_size_chosen_with_statistics() -> 
     assert (statistics.min, statistics.max, statistics.null_count) == (2_000, 3_999, 0)
 
 
+def test_row_groups_when_rows_are_wide_then_fewer_rows_in_each() -> None:
+    columns = (Column("number", INTEGER, "number", "A number."), Column("text", TEXT, "text", "A text."))
+    rows = [(number, f"{number} " * 20_000) for number in range(1_200)]
+
+    data = tables.write("parquet", rows, columns)
+
+    assert tables.read_parquet(data) == rows
+    metadata = pyarrow.parquet.read_metadata(io.BytesIO(data))
+    # The uncompressed bytes are those in memory: texts of about 100 KB.
+    assert metadata.num_row_groups > 2
+    assert max(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)) < 48 << 20
+
+
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "lz4", "gzip", "none"])
 def test_compression_when_chosen_then_used(compression: str) -> None:
     data = tables.write("parquet", [("a",) * 2], COLUMNS[:2], compression=compression)
@@ -213,11 +226,67 @@ def test_json_when_it_is_not_valid_then_refused_by_name() -> None:
         write_nested(['{"a": '], nested="struct")
 
 
-def test_json_when_nested_then_the_reader_agrees(tmp_path: Path) -> None:
+COMPARED = {
+    "as it is": NESTED,
+    "numbers": ('{"a": 1.0, "b": 1e22, "c": -0.0}', '{"a": 2, "b": 1, "c": 0.1, "d": 18446744073709551615}'),
+    "an infinite number": ('{"a": 1e400, "b": {"c": [1, -1e999]}}', '{"a": 1}'),
+    "long numbers": (
+        '{"a": 12345678901234567890123, "b": [100000000000000000000], "c": -1}',
+        '{"c": 9223372036854775808}',
+    ),
+    "a long number among floats": ('{"a": 9007199254740993}', '{"a": 0.5}'),
+    "an empty key": ('{"": 1}', '{"a": {"": 1}}'),
+    "a key with a NUL": (r'{"k\u0000x": 1, "k": 2}', r'{"k\u0000": 1}'),
+    "a text with a NUL": (r'{"k": "x\u0000y"}',),
+    "deep": ("[" * 1_200 + "]" * 1_200, '{"a": 1}'),
+    "deeper than structs": ("[" * 100 + "1" + "]" * 100, "[]"),
+    "JSON in a text": ('{"a": "[1, 2]"}', '{"a": "null"}', '{"b": [null, {"c": null}]}'),
+    "no structure": ("5", ' "x"', " null ", None),
+}
+
+
+@pytest.mark.parametrize("texts", COMPARED)
+def test_json_when_nested_then_the_reader_agrees(tmp_path: Path, texts: str) -> None:
+    compare_nested(tmp_path, COMPARED[texts], COMPARED[texts])
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ('{"a": 1e400}', '{"a": 1e401}'),
+        ('{"a": 12345678901234567890123}', '{"a": 12345678901234567890124}'),
+        ('{"a": 1}', '{"a": 2}'),
+        ('{"a": 1}', '{"b": 1}'),
+        ('{"a": "1"}', '{"a": 1}'),
+        ('{"a": {}}', '{"a": null}'),
+        ("[null]", "[]"),
+    ],
+)
+def test_json_when_nested_and_a_value_is_another_then_the_reader_sees_it(tmp_path: Path, text: str, other: str) -> None:
+    with pytest.raises(AssertionError, match="DataFrames are different"):
+        compare_nested(tmp_path, [text], [other])
+
+
+def compare_nested(folder: Path, texts: Sequence[str | None], read: Sequence[str | None]) -> None:
+    """Writes the texts as structs, and compares what is read of them with the others."""
     columns = (Column("id", INTEGER, "", ""), Column("properties", JSON, "", ""))
-    path = tmp_path / "file.parquet"
-    path.write_bytes(write_nested(NESTED, nested="struct"))
+    path = folder / "file.parquet"
+    path.write_bytes(write_nested(texts, nested="struct"))
     reader, options = tables.FORMATS["parquet"].reader, ParquetOptions.model_validate({"nested": "struct"})
     assert reader is not None and reader.held is not None
-    held = reader.held(tables.frame(list(enumerate(NESTED)), columns).collect(), columns, options)
+    held = reader.held(tables.frame(list(enumerate(read)), columns).collect(), columns, options)
     assert_frame_equal(pl.concat(reader.rows(FileContent(path), columns, options, None)), held)
+
+
+def test_json_when_a_number_is_beyond_64_bits_then_that_part_stays_text() -> None:
+    texts = ['{"a": 1e400, "b": 12345678901234567890123, "c": [0.5]}', '{"a": 1, "b": 2, "c": [1]}']
+    table = pyarrow.parquet.read_table(io.BytesIO(write_nested(texts, nested="struct")))
+    assert table.column("properties").to_pylist() == [
+        {"a": "1e400", "b": "12345678901234567890123", "c": [0.5]},
+        {"a": "1", "b": "2", "c": [1.0]},
+    ]
+
+
+def test_json_when_a_key_is_there_twice_then_comparing_refuses_it_by_name(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="properties holds an object that has the key 'k' twice"):
+        compare_nested(tmp_path, ["{}"], ['[{"k": 1, "a": 2, "k": 1}]'])
