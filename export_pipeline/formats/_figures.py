@@ -20,8 +20,9 @@ NO_VALUE = "(none)"
 _MOST_SINGLE_ROWS, _MOST_PANEL_ROWS = 60, 15
 #: Of a value in a title.
 _MOST_CHARACTERS = 60
-#: Days without rows are counted as 0, but not over centuries that a wrong date would open.
-_MOST_DAYS = 4_000
+#: Days, weeks and months without rows are counted as 0 up to so many, not over centuries that a wrong date would open.
+_MOST_POINTS = 4_000
+_DAYS = {Bucket.DAY: 1, Bucket.WEEK: 7, Bucket.MONTH: 30}
 #: Control characters, and the two that XML does not have.
 _UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 #: How groups in time are labelled, a week by its Monday.
@@ -30,9 +31,9 @@ _FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.WEEK: "%Y-%m-%d", Bucket.MONTH: "%Y-%
 
 @dataclass(frozen=True)
 class Series:
-    """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted; but days
-    and months between others are 0 where numbers add up. `bounds`: where the chart has intervals, those of each number,
-    as far as there is one."""
+    """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted; but days,
+    weeks and months between others are 0 where numbers add up. `bounds`: where the chart has intervals, those of each
+    number, as far as there is one."""
 
     chart: Chart
     labels: tuple[str, ...]
@@ -95,7 +96,7 @@ def _without_gaps(labels: list[str], bucket: Bucket) -> list[str]:
         days = [date.fromisoformat(label + "-01" if bucket is Bucket.MONTH else label) for label in labels]
     except ValueError:  # years that Python does not know
         return labels
-    if not days or (days[-1] - days[0]).days > _MOST_DAYS:
+    if not days or (days[-1] - days[0]).days > _MOST_POINTS * _DAYS[bucket]:
         return labels
     every = range(days[0].toordinal(), days[-1].toordinal() + 1, 7 if bucket is Bucket.WEEK else 1)
     return list(dict.fromkeys(date.fromordinal(day).isoformat()[: len(labels[0])] for day in every))

@@ -95,6 +95,13 @@ def test_chart_when_days_between_have_no_rows_then_they_are_zero_but_not_centuri
     assert (series.labels, series.values) == (labels, values)
 
 
+def test_chart_when_weeks_between_are_of_many_years_then_they_are_zero_too() -> None:
+    rows = pl.LazyFrame({"at": [date(2008, 4, 21), date(2026, 11, 16)]})
+    chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.COUNT), Bucket.WEEK)
+    [series] = compute(rows, Report(charts=(chart,))).series
+    assert (len(series.values), sum(value or 0 for value in series.values)) == (970, 2)
+
+
 def test_sum_when_it_is_longer_than_64_bits_then_every_digit_of_it() -> None:
     rows = pl.LazyFrame({"name": ["a"] * 6, "large": [2**63 - 1] * 6})
     total = Measure("", Aggregate.SUM, "large")
