@@ -26,10 +26,13 @@ def milliseconds(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
 
 
-def ticks_of(values: Sequence[float]) -> list[float]:
-    """Round numbers from below the least value to above the greatest, 0 among them; the farther end has four."""
+def ticks_of(values: Sequence[float], *, counts: bool = False) -> list[float]:
+    """Round numbers from below the least value to above the greatest, 0 among them; the farther end has four. Over 1,
+    and of counts, they are whole: so they are labelled."""
     highest, deepest = max(0.0, *values), max(0.0, *(-value for value in values))
     step = _nice(max(highest, deepest) or 1.0) / 4
+    if counts or step > 1:
+        step = math.ceil(step)
     above = 4 if highest >= deepest else math.ceil(highest / step)
     below = 4 if deepest > highest else math.ceil(deepest / step)
     return [step * tick for tick in range(-below, above + 1)]

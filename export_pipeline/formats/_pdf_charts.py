@@ -260,7 +260,8 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
     dated = sorted({day for series in several for day, _ in in_time(series)})
     days = [milliseconds(day) for day in dated]
     share = chart.measure.aggregate is Aggregate.SHARE
-    steps = ticks_of([value or 0.0 for series in several for _, value in in_time(series)])
+    counts = chart.measure.aggregate is Aggregate.COUNT
+    steps = ticks_of([value or 0.0 for series in several for _, value in in_time(series)], counts=counts)
     whole = max(steps[-1], -steps[0]) >= _WHOLE_AXIS
     character = _character_width(style)
     half = math.ceil(character * _DATE_CHARACTERS / 2)  # the first and the last label reach beyond the axis

@@ -43,7 +43,9 @@ def test_line_when_a_dataset_has_weeks_then_a_point_for_each_week() -> None:
     [
         ([0, 30], [0, 10, 20, 30, 40]),
         ([0, 0], [0, 0.25, 0.5, 0.75, 1]),
-        ([-5, -3], [-6, -4.5, -3, -1.5, 0]),
+        ([-5, -3], [-8, -6, -4, -2, 0]),
+        ([9, 5], [0, 3, 6, 9, 12]),
+        ([0.5, 3.5], [0, 1, 2, 3, 4]),
         ([-30, 7], [-40, -30, -20, -10, 0, 10]),
         ([-7, 30], [-10, 0, 10, 20, 30, 40]),
     ],
@@ -55,6 +57,14 @@ def test_line_when_numbers_are_negative_then_its_axis_holds_them_and_0(values: l
 
     assert axis["axis"]["values"] == ticks
     assert axis["scale"]["domain"] == [ticks[0], ticks[-1]]
+
+
+def test_line_when_it_counts_few_then_its_axis_has_whole_numbers() -> None:
+    chart = Chart("Calls per day", ChartKind.LINE, "at", Measure("Calls", Aggregate.COUNT), Bucket.DAY)
+
+    axis = line(["2010-11-01", "2010-11-02"], [2, 1], chart)["layer"][-2]["encoding"]["y"]["axis"]
+
+    assert (axis["values"], axis["format"]) == ([0, 1, 2, 3, 4], ",.0f")
 
 
 def test_line_when_all_numbers_are_negative_then_drawn() -> None:
