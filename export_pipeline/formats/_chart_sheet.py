@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from export_pipeline.formats._cells import CUT_MARK, MAX_TEXT_UNITS, cut
+from export_pipeline.formats._cells import CUT_MARK, cut
 from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.formats._summary_sheet import measure_format
@@ -25,6 +25,8 @@ OTHERS = "(others)"
 
 _CHART_WIDTH, _CHART_HEIGHT = 760, 340  # pixels
 _CHART_LINES = 18  # of 20 pixels each, one of them left free
+#: Of a group's name: longer ones leave no room for the bars, and LibreOffice lays out one of 32,767 for minutes.
+_MOST_LABEL_UNITS = 60
 _FIRST_NUMBERS = 12  # the column right of the charts
 _TYPES = {ChartKind.BAR: "bar", ChartKind.LINE: "line", ChartKind.PIE: "pie"}
 _IN_TIME = {
@@ -101,7 +103,7 @@ def _write_numbers(
         if moment is not None and moment.year >= 1901:  # Excel's calendar is wrong before
             sheet.write_datetime(line, column, moment, shown)
         else:
-            sheet.write_string(line, column, cut(label, MAX_TEXT_UNITS, CUT_MARK))
+            sheet.write_string(line, column, cut(label, _MOST_LABEL_UNITS, CUT_MARK))
         if value is not None:
             sheet.write_number(line, column + 1, value, style)
 

@@ -173,6 +173,14 @@ def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
     ]
 
 
+def test_charts_when_a_group_has_a_long_name_then_cut_and_marked() -> None:
+    sheet = book([("long " * 2_000, AT, 1200, None)])["Charts"]
+
+    label = sheet["M3"].value
+    assert len(label) <= 60
+    assert label.startswith("long long") and label.endswith(CUT_MARK)
+
+
 def test_charts_when_a_locale_is_chosen_then_its_dates_in_cells_and_on_axes() -> None:
     sheet = book(locale="de")["Charts"]
 
