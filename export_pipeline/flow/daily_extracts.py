@@ -17,15 +17,10 @@ from datetime import UTC, date, datetime, timedelta
 from export_pipeline.flow.attempt import Attempt
 from export_pipeline.flow.dates import DATE_FROM, DATE_TO
 from export_pipeline.flow.engine import Engine
-from export_pipeline.flow.extract import stream
-from export_pipeline.flow.plan import Plan, fit_plan
-from export_pipeline.flow.publish import MANIFEST, publish_manifest
-from export_pipeline.flow.query import select
-from export_pipeline.flow.write import write_files
-from export_pipeline.model.access import Scope
+from export_pipeline.flow.extracts import take_table
+from export_pipeline.flow.publish import publish_manifest
 from export_pipeline.model.dataset import JSON, TEXT, TIMESTAMP, UUID, Column, Dataset
-from export_pipeline.model.format import FileContext
-from export_pipeline.model.job import ExportFile, ExportRequest
+from export_pipeline.model.job import ExportFile
 
 _DESTINATION = "s3"
 
@@ -57,23 +52,10 @@ def take_day(engine: Engine, day: date, attempt: Attempt) -> tuple[ExportFile, d
     destination = engine.destination(_DESTINATION)
     before = {item.key.rpartition("/")[0] for item in destination.list(_folder(engine, day))}
     prefix = f"{_folder(engine, day)}{uuid.uuid4().hex[:8]}/"
-    form = engine.format("parquet")
-    selection = select(EVENTS, {DATE_FROM: day.isoformat(), DATE_TO: day.isoformat()}, ()).reaching(Scope.ALL)
-    plan = Plan(
-        request=ExportRequest(dataset=EVENTS.name, requested_by="", format=form.name, recurring=True),
-        selection=selection,
-        format=form,
-        options=form.options.model_validate({}),
-        row_limit=None,
-    )
+    span = {DATE_FROM: day.isoformat(), DATE_TO: day.isoformat()}
     try:
         with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
-            fitted = fit_plan(plan, snapshot)
-            context = FileContext("extract", EVENTS.name, EVENTS.title, EVENTS.columns, snapshot.taken_at)
-            with stream(engine.source, snapshot, fitted, attempt) as rows:
-                key = f"{prefix}{EVENTS.name}.parquet"
-                [file] = write_files(rows, plan, context, attempt, destination=destination, key=key)
-        destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
+            file = take_table(engine, prefix, EVENTS, snapshot, attempt, filters=span)
         document = {"day": day.isoformat(), "taken_at": snapshot.taken_at.isoformat(), "file": asdict(file)}
         publish_manifest(destination, prefix, json.dumps(document).encode())
     except BaseException:
@@ -82,15 +64,6 @@ def take_day(engine: Engine, day: date, attempt: Attempt) -> tuple[ExportFile, d
     for folder in before:
         destination.clean(f"{folder}/")
     return file, snapshot.taken_at
-
-
-def day_of(engine: Engine, day: date) -> ExportFile | None:
-    """The file of a day that was taken, or None. Raises Transient, Broken."""
-    destination = engine.destination(_DESTINATION)
-    for item in destination.list(_folder(engine, day)):
-        if item.key.endswith(f"/{MANIFEST}"):
-            return ExportFile.of(json.loads(b"".join(destination.read(item.key)))["file"])
-    return None
 
 
 def old_days(engine: Engine) -> list[str]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from psycopg import sql
@@ -114,7 +115,7 @@ def take_extracts(engine: Engine, attempt: Attempt) -> Extracts:
         with engine.source.snapshot() as snapshot, attempt.stopping_with(snapshot.connection.cancel_safe):
             for table in TABLES:
                 attempt.rows_done = 0
-                files[table.name] = _take(engine, prefix, table, snapshot, attempt)
+                files[table.name] = take_table(engine, prefix, table, snapshot, attempt)
         document = {
             "taken_at": snapshot.taken_at.isoformat(),
             "files": {name: asdict(file) for name, file in files.items()},
@@ -124,6 +125,35 @@ def take_extracts(engine: Engine, attempt: Attempt) -> Extracts:
         destination.clean(prefix)
         raise
     return Extracts(prefix, snapshot.taken_at, files)
+
+
+def take_table(
+    engine: Engine,
+    prefix: str,
+    table: Dataset,
+    snapshot: Snapshot,
+    attempt: Attempt,
+    *,
+    filters: Mapping[str, str] = MappingProxyType({}),
+) -> ExportFile:
+    """Writes the table's rows to a file of its own below `prefix`, and sees that it is there. Raises Transient,
+    Broken."""
+    destination = engine.destination(_DESTINATION)
+    form = engine.format("parquet")
+    plan = Plan(
+        request=ExportRequest(dataset=table.name, requested_by="", format=form.name, recurring=True),
+        selection=select(table, filters, ()).reaching(Scope.ALL),
+        format=form,
+        options=form.options.model_validate({}),
+        row_limit=None,
+    )
+    fitted = fit_plan(plan, snapshot)
+    context = FileContext("extract", table.name, table.title, table.columns, snapshot.taken_at)
+    with stream(engine.source, snapshot, fitted, attempt) as rows:
+        key = f"{prefix}{table.name}.parquet"
+        [file] = write_files(rows, plan, context, attempt, destination=destination, key=key)
+    destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
+    return file
 
 
 def latest_extracts(engine: Engine) -> Extracts:
@@ -189,25 +219,6 @@ def _rows(connection: Any, plan: Plan, attempt: Attempt) -> Iterator[Rows]:
         reader = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
     counted = found if selection.limit is None else min(found, selection.limit)
     yield rows_of(reader, selection, attempt, _translated, estimated=counted)
-
-
-def _take(engine: Engine, prefix: str, table: Dataset, snapshot: Snapshot, attempt: Attempt) -> ExportFile:
-    destination = engine.destination(_DESTINATION)
-    form = engine.format("parquet")
-    plan = Plan(
-        request=ExportRequest(dataset=table.name, requested_by="", format=form.name, recurring=True),
-        selection=select(table, {}, ()).reaching(Scope.ALL),
-        format=form,
-        options=form.options.model_validate({}),
-        row_limit=None,
-    )
-    fitted = fit_plan(plan, snapshot)
-    context = FileContext("extract", table.name, table.title, table.columns, snapshot.taken_at)
-    with stream(engine.source, snapshot, fitted, attempt) as rows:
-        key = f"{prefix}{table.name}.parquet"
-        [file] = write_files(rows, plan, context, attempt, destination=destination, key=key)
-    destination.confirm(file.key, bytes=file.bytes, sha256=file.sha256)
-    return file
 
 
 @contextmanager

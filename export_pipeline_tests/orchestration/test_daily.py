@@ -1,6 +1,7 @@
 """Events as an asset partitioned by day: what a partition holds, that it can be taken again, and when it goes."""
 
 import io
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -9,11 +10,13 @@ import polars as pl
 import pytest
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.daily_extracts import day_of, old_days, take_day
+from export_pipeline.flow.daily_extracts import old_days, take_day
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extracts import latest_extracts, old_extracts, take_extracts
+from export_pipeline.flow.publish import MANIFEST
 from export_pipeline.flow.retention import run_retention
 from export_pipeline.model.errors import Broken
+from export_pipeline.model.job import ExportFile
 from export_pipeline.orchestration.daily import DAYS, events_schedule
 from export_pipeline_tests.orchestration.conftest import World, objects
 
@@ -29,6 +32,18 @@ def world(world: World) -> World:
     for at in ("2026-10-24T23:59:59.999999Z", "2026-10-25T00:00:00Z", "2026-10-25T23:59:59.999999Z", "2026-10-26Z"):
         world.run(EVENT, at=at)
     return world
+
+
+def day_of(engine: Engine, day: date) -> ExportFile | None:
+    """The file that the day's manifest tells of."""
+    destination = engine.destination("s3")
+    manifests = [
+        item.key for item in destination.list(f"exports/daily_extracts/events/{day}/") if item.key.endswith(MANIFEST)
+    ]
+    if not manifests:
+        return None
+    [manifest] = manifests
+    return ExportFile.of(json.loads(b"".join(destination.read(manifest)))["file"])
 
 
 def stored(engine: Engine, day: date) -> pl.DataFrame:
