@@ -46,20 +46,26 @@ def run_export(engine: Engine, job: ExportJob, *, run_id: str | None = None, obs
     """Runs one attempt at a job that is pending, or already claimed by the caller, and returns the completed row.
 
     Raises what it recorded in the row: Rejected and its kin, Transient (the row is pending again), Broken, Cancelled;
-    Superseded where somebody else has the row; an interrupt as it came.
+    Superseded where somebody else has the row; an interrupt as it came; Transient too where the ledger is away, and the
+    row is left to the sweep.
     """
     if job.status is Status.PENDING:
         prefix = attempt_prefix(engine.settings.s3_prefix, job)
         job = engine.jobs.claim(job.id, job.attempt, run_id=run_id, prefix=prefix)
+    attempt = Attempt(job.id, job.attempt)
     try:
         supervise(
-            Attempt(job.id, job.attempt),
+            attempt,
             lambda attempt: deliver(engine, job, attempt),
             LedgerWatch(engine.jobs, engine.settings, observer),
         )
         return engine.jobs.complete(job.id, job.attempt, expires_at=expiry(engine, job))
     except BaseException as error:
-        concluded = conclude(engine, job, error)
+        concluded = conclude(engine, job, error, published=attempt.phase is Phase.PUBLISHING)
+        if isinstance(concluded, Superseded) and (completed := _completed(engine, job)):
+            if isinstance(error, Exception):
+                return completed
+            raise
         if concluded is error:
             raise
         raise concluded from error
@@ -136,24 +142,38 @@ def expiry(engine: Engine, job: ExportJob) -> datetime:
     return datetime.now(UTC) + timedelta(days=days)
 
 
-def conclude(engine: Engine, job: ExportJob, error: BaseException) -> BaseException:
-    """Records how an attempt ended and removes what it wrote. Returns the error for the caller to raise."""
+def conclude(engine: Engine, job: ExportJob, error: BaseException, *, published: bool = False) -> BaseException:
+    """Records how an attempt ended and removes what it wrote. Returns the error for the caller to raise.
+
+    Once it was `published`, or about to be, it may be complete although it failed here: the answer to a commit was
+    lost, or the sweep took its worker for dead. Then nothing is removed but what the ledger says is no export.
+    """
     reason = error.reason if isinstance(error, Abandoned) else error
+    if not published and not isinstance(error, Abandoned):
+        clean_attempt(engine, job)
     if isinstance(reason, Superseded):
-        clean_attempt(engine, job)
         return reason
-    if not isinstance(error, Abandoned):
-        clean_attempt(engine, job)
     defect = isinstance(reason, Exception) or type(reason).__name__ == _PANIC
     known = _unexpected(reason) if defect and not isinstance(reason, ExportError) else reason
     try:
-        _record(engine, job, known)
-    except Cancelled as cancelled:
-        _record(engine, job, cancelled)
-        return cancelled
+        try:
+            _record(engine, job, known)
+        except Cancelled as cancelled:
+            _record(engine, job, cancelled)
+            known = cancelled
     except Superseded as lost:
+        # Whoever has the row knows what was left, and the sweep removes it.
         return lost
+    if published and not isinstance(error, Abandoned):
+        clean_attempt(engine, job)
     return known
+
+
+def _completed(engine: Engine, job: ExportJob) -> ExportJob | None:
+    """The row, where this very attempt was completed, by whomever. Raises Transient."""
+    found = engine.jobs.get(job.id)
+    done = found is not None and found.attempt == job.attempt and found.status in (Status.COMPLETED, Status.EXPIRED)
+    return found if done else None
 
 
 def clean_attempt(engine: Engine, job: ExportJob) -> bool:

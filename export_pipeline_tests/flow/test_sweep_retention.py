@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +18,9 @@ from export_pipeline.flow.publish import attempt_prefix, publish_manifest
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.retention import run_retention
 from export_pipeline.flow.sweep import sweep
-from export_pipeline.model.errors import Rejected, Superseded
-from export_pipeline.model.job import ExportRequest, Outcome, Status
+from export_pipeline.ledger.jobs import Jobs
+from export_pipeline.model.errors import Rejected, Superseded, Transient
+from export_pipeline.model.job import ExportJob, ExportRequest, Outcome, Status
 from export_pipeline_tests.flow.conftest import assert_nothing_left
 from export_pipeline_tests.flow.test_faults import in_background, row, wait_until_writing
 
@@ -87,12 +89,87 @@ def test_worker_when_it_died_after_the_manifest_then_the_sweep_completes_the_row
     engine.jobs.claim(job.id, 1, run_id=None, prefix=prefix)
     engine.jobs.publish(job.id, 1, Outcome(files=done.files, snapshot_at=datetime.now(UTC)))
     publish_manifest(engine.destination("s3"), prefix, b"{}")
-    hasty = replace(engine, settings=engine.settings.model_copy(update={"dead_after_seconds": 0.2}))
-    time.sleep(0.4)
-    assert sweep(hasty).completed == [job.id]
+    assert sweep(hasty(engine)).completed == [job.id]
     completed = row(engine, job)
     assert (completed.status, completed.files, completed.phase) == (Status.COMPLETED, done.files, None)
     assert engine.leftovers.list() == []
+
+
+def hasty(engine: Engine) -> Engine:
+    """The engine of somebody who takes workers for dead whose last sign of life is a moment old."""
+    time.sleep(0.1)
+    return replace(engine, settings=engine.settings.model_copy(update={"dead_after_seconds": 0.05}))
+
+
+def stored(engine: Engine, job: ExportJob) -> int:
+    """How many bytes the export's files have that are in the bucket."""
+    return sum(len(b"".join(engine.destination("s3").read(file.key))) for file in job.files)
+
+
+class CompletedUnawares(Jobs):
+    """A ledger in which an export is completed, and its worker hears of something else: `trouble`."""
+
+    def __init__(self, engine: Engine, trouble: Callable[[ExportJob], object]) -> None:
+        super().__init__(engine.jobs._database)
+        self._trouble = trouble
+
+    def complete(self, export_id: str, attempt: int, *, expires_at: datetime) -> ExportJob:
+        self._trouble(super().complete(export_id, attempt, expires_at=expires_at))
+        raise Transient("the ledger's database went away")
+
+
+def test_export_when_the_answer_to_its_completion_is_lost_then_complete(engine: Engine, asked: ExportRequest) -> None:
+    unsure = replace(engine, jobs=CompletedUnawares(engine, lambda job: None))
+    done = run_export(unsure, file_request(engine, asked))
+    assert done.status is Status.COMPLETED
+    assert stored(engine, done) == done.bytes
+
+
+def test_export_when_interrupted_right_after_its_completion_then_its_files_stay(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    def interrupt(job: ExportJob) -> None:
+        raise KeyboardInterrupt
+
+    job = file_request(engine, asked)
+    with pytest.raises(KeyboardInterrupt):
+        run_export(replace(engine, jobs=CompletedUnawares(engine, interrupt)), job)
+    done = row(engine, job)
+    assert (done.status, stored(engine, done)) == (Status.COMPLETED, done.bytes)
+
+
+def test_worker_when_the_sweep_completed_its_export_then_it_removes_nothing(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    class Slow(Jobs):
+        """A ledger whose worker stands still before it completes its export."""
+
+        def complete(self, export_id: str, attempt: int, *, expires_at: datetime) -> ExportJob:
+            assert sweep(hasty(engine)).completed == [export_id]
+            return super().complete(export_id, attempt, expires_at=expires_at)
+
+    done = run_export(replace(engine, jobs=Slow(engine.jobs._database)), file_request(engine, asked))
+    assert (done.status, stored(engine, done)) == (Status.COMPLETED, done.bytes)
+
+
+def test_export_when_the_ledger_goes_away_at_its_end_then_the_sweep_completes_it(
+    engine: Engine, asked: ExportRequest
+) -> None:
+    class Away(Jobs):
+        """A ledger that goes away when an export is to be completed."""
+
+        def complete(self, export_id: str, attempt: int, *, expires_at: datetime) -> ExportJob:
+            raise Transient("the ledger's database went away")
+
+        def try_again(self, export_id: str, attempt: int, *, message: str, not_before: datetime) -> ExportJob:
+            raise Transient("the ledger's database went away")
+
+    job = file_request(engine, asked)
+    with pytest.raises(Transient):
+        run_export(replace(engine, jobs=Away(engine.jobs._database)), job)
+    assert sweep(hasty(engine)).completed == [job.id]
+    done = row(engine, job)
+    assert stored(engine, done) == done.bytes
 
 
 def test_attempt_when_superseded_then_it_publishes_nothing_and_cleans_up(large: Large, s3_server: S3) -> None:
