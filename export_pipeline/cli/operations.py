@@ -76,7 +76,7 @@ def retention() -> None:
 @click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
 @json_option
 def run(dry_run: bool, as_json: bool) -> None:
-    """Delete the files of exports that have expired, old extracts and stale uploads. Rows and the audit log stay."""
+    """Delete expired files, old extracts, stale uploads, killed workers' folders. Rows and the audit log stay."""
     with open_services() as engine:
         report = run_retention(engine, dry_run=dry_run)
     if as_json:
@@ -85,9 +85,9 @@ def run(dry_run: bool, as_json: bool) -> None:
         verb = "would go" if dry_run else "went"
         console.print(
             f"{verb}: {len(report.expired)} exports, {len(report.extracts)} sets of extracts, "
-            f"{len(report.aborted_uploads)} stale uploads"
+            f"{len(report.aborted_uploads)} stale uploads, {len(report.abandoned)} temporary folders"
         )
-        for item in (*report.expired, *report.extracts, *report.aborted_uploads):
+        for item in (*report.expired, *report.extracts, *report.aborted_uploads, *report.abandoned):
             console.print(f"  {item}")
     for error in report.errors:
         console.print(f"  not done: {error}", markup=False)

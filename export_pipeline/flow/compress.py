@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, cast
 
 from export_pipeline.deflate import GZIP_WINDOW, USUAL_LEVEL, deflater
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.format import Compression, Options, TextOptions
+from export_pipeline.staging import staging_folder
 
 #: What is compressed at once: less makes larger files.
 _BLOCK_BYTES = 1 << 20
@@ -93,8 +93,8 @@ def _unsnapped(path: Path) -> Iterator[bytes]:
     """Arrow does not know snappy's frames."""
     import cramjam
 
-    with TemporaryDirectory(prefix="export-") as folder:
-        plain = Path(folder, "plain")
+    with staging_folder() as folder:
+        plain = folder / "plain"
         plain.touch()
         try:
             cramjam.snappy.decompress_into(cramjam.File(str(path), write=None, truncate=None), cramjam.File(str(plain)))

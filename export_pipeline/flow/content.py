@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Self
 
 from export_pipeline.flow.compress import unpacked
@@ -15,6 +14,7 @@ from export_pipeline.model.errors import ExportError, Unproven
 from export_pipeline.model.format import Compression
 from export_pipeline.model.job import ExportFile
 from export_pipeline.model.verification import Content
+from export_pipeline.staging import staging_folder
 
 _CHUNK_BYTES = 1 << 20
 
@@ -89,8 +89,8 @@ class StoredContent:
     def _here(self) -> Path:
         """The file, fetched once for all readings."""
         if self._fetched is None:
-            folder = self._open.enter_context(TemporaryDirectory(prefix="export-"))
-            path = Path(folder, self._file.key.rpartition("/")[2])
+            folder = self._open.enter_context(staging_folder())
+            path = folder / self._file.key.rpartition("/")[2]
             _write(self.chunks(), path)
             self._fetched = path
         return self._fetched
@@ -111,8 +111,8 @@ class UnpackedContent:
     @contextmanager
     def file(self) -> Iterator[Path]:
         """See `Content.file`."""
-        with TemporaryDirectory(prefix="export-") as folder:
-            path = Path(folder, "file")
+        with staging_folder() as folder:
+            path = folder / "file"
             _write(self.chunks(), path)
             yield path
 

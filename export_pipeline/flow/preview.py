@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -29,6 +28,7 @@ from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Cancelled, Rejected
 from export_pipeline.model.format import Compression, TextOptions
 from export_pipeline.model.job import ExportRequest
+from export_pipeline.staging import staging_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,8 +96,8 @@ def _part(  # noqa: PLR0917
 ) -> Part:
     context = context_of(engine, _ID, plan, snapshot_at)
     text, show = None, None
-    with TemporaryDirectory(prefix="export-") as folder:
-        path = Path(folder, "file")
+    with staging_folder() as folder:
+        path = folder / "file"
         if plan.format.reader is None:
             # Nobody reads such a file but people: its rows are those that went in.
             frame = schema.to_frame().vstack(frame_of(schema, iter(batches), None).collect())

@@ -1,4 +1,5 @@
-"""Deletes what has lived long enough: the files of expired exports, stale uploads. Rows and the audit log stay."""
+"""Deletes what has lived long enough: the files of expired exports, stale uploads, what killed processes left on this
+machine. Rows and the audit log stay."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.extracts import old_extracts
 from export_pipeline.model.errors import ExportError, Rejected, Superseded
 from export_pipeline.model.job import ExportJob
+from export_pipeline.staging import remove_abandoned
 
 _ACTOR = "retention"
 #: No upload of ours takes a day: an older one was left by a crash.
@@ -17,12 +19,14 @@ _STALE_UPLOAD = timedelta(days=1)
 
 @dataclass
 class RetentionReport:
-    """What was deleted, or would be: export ids, keys of stale uploads, prefixes of extracts; and what could not be."""
+    """What was deleted, or would be: export ids, keys of stale uploads, prefixes of extracts, paths of folders that
+    killed processes left; and what could not be."""
 
     dry_run: bool
     expired: list[str] = field(default_factory=list)
     aborted_uploads: list[str] = field(default_factory=list)
     extracts: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
@@ -51,6 +55,7 @@ def run_retention(engine: Engine, *, dry_run: bool = False) -> RetentionReport:
         except ExportError as error:
             report.errors.append(f"{name}: {error}")
     _expire_extracts(engine, report)
+    report.abandoned += remove_abandoned(dry_run=dry_run)
     return report
 
 

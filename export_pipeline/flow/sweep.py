@@ -11,13 +11,14 @@ from export_pipeline.flow.export import expiry
 from export_pipeline.flow.publish import MANIFEST, attempt_prefix
 from export_pipeline.model.errors import Broken, Cancelled, ErrorKind, ExportError, Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, Phase
+from export_pipeline.staging import remove_abandoned
 
 _ACTOR = "sweep"
 
 
 @dataclass
 class SweepReport:
-    """What a sweep did, by export id."""
+    """What a sweep did, by export id, and paths of folders for rows that killed processes left here."""
 
     completed: list[str] = field(default_factory=list)
     tried_again: list[str] = field(default_factory=list)
@@ -25,13 +26,14 @@ class SweepReport:
     cancelled: list[str] = field(default_factory=list)
     cleaned: list[str] = field(default_factory=list)
     still_dirty: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
 
 
 def sweep(engine: Engine) -> SweepReport:
-    """Ends what is dead and cleans what attempts left behind."""
+    """Ends what is dead and cleans what attempts left behind, also on this machine."""
     report = SweepReport()
     for job in engine.jobs.dead(engine.settings.dead_after_seconds):
         # A worker that was only slow may have ended meanwhile: its row is then no longer ours to end. Nor may one
@@ -41,6 +43,7 @@ def sweep(engine: Engine) -> SweepReport:
         except (Superseded, Cancelled, Transient, Broken):
             continue
     clean_leftovers(engine, report)
+    report.abandoned += remove_abandoned()
     return report
 
 

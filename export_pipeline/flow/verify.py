@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from export_pipeline.flow.attempt import Attempt
@@ -25,6 +24,7 @@ from export_pipeline.model.errors import Broken, Rejected, Unproven
 from export_pipeline.model.format import Compression, Format
 from export_pipeline.model.job import ExportFile, ExportJob, Status
 from export_pipeline.model.verification import Content, Verification, Verify
+from export_pipeline.staging import staging_folder
 
 #: Tells the password of a name.
 Password = Callable[[str], bytes | None]
@@ -76,9 +76,9 @@ class Verifier:
         """Compares the archive's files with the manifest in it."""
         name = self._document["options"].get("password", "")
         password = self._password(name) if name else None
-        with TemporaryDirectory(prefix="export-") as folder:
+        with staging_folder() as folder:
             # Not by their own names, which are somebody else's words.
-            path = Path(folder, "file")
+            path = folder / "file"
             try:
                 archiver.extract(archive, MANIFEST, path, password)
             except Rejected:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -19,6 +18,7 @@ from export_pipeline.formats._surrogates import halves
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.verification import Content, Reader
+from export_pipeline.staging import staging_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,8 +77,8 @@ def _array(path: Path, *, enveloped: bool) -> Iterator[Path]:
     if not enveloped:
         yield path
         return
-    with TemporaryDirectory(prefix="export-") as folder:
-        bare = Path(folder, "array.json")
+    with staging_folder() as folder:
+        bare = folder / "array.json"
         with path.open("rb") as whole, bare.open("wb") as target:
             whole.seek(_array_begins(whole.read(_HEAD_BYTES)))
             shutil.copyfileobj(whole, target, _COPY_BYTES)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from export_pipeline.formats._nested_values import JSON_TEXT, fitting, refusal
-from export_pipeline.formats._sink import stage, staging_folder
+from export_pipeline.formats._sink import stage
 from export_pipeline.formats._surrogates import refuse_halves
+from export_pipeline.staging import staging_folder
 
 if TYPE_CHECKING:
     import duckdb

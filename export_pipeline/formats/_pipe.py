@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
 from export_pipeline.ahead import ahead
+from export_pipeline.staging import staging_folder
 
 #: What a pipe may hold, where the system lets one ask (bytes).
 _PIPE_BYTES = 1 << 20
@@ -22,8 +22,8 @@ _LOOK_EVERY_SECONDS = 0.02
 def piped(chunks: Iterator[bytes | memoryview]) -> Iterator[Path]:
     """A path that the chunks can be read from, once, from the first to the last. Whoever reads has closed it, or will
     never open it, when the context ends; which then raises what `chunks` has raised."""
-    with TemporaryDirectory(prefix="export-") as folder:
-        path = Path(folder, "pipe")
+    with staging_folder() as folder:
+        path = folder / "pipe"
         os.mkfifo(path, 0o600)
         feeder = _Feeder(path, chunks)
         feeder.start()

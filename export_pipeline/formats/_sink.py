@@ -6,12 +6,9 @@ No file format here.
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
 from export_pipeline.model.errors import Broken, Rejected
@@ -21,12 +18,8 @@ if TYPE_CHECKING:
 
 #: A column for rows' numbers: no dataset's column may be called so.
 _ROW = "\0row"
-
-
 #: So many rows are read back at once: those of the source's own batches would take tens of megabytes each.
 _STAGED_BATCH_ROWS = 10_000
-#: How long a sink that failed may take to let go of its file.
-_STAGING_SECONDS = 5.0
 
 
 class RowCount:
@@ -94,21 +87,6 @@ def refusing(frame: pl.LazyFrame, findings: Mapping[str, pl.Expr], refusal: Call
 
     # Batches may come out of order: each brings the numbers of its rows.
     return frame.with_row_index(_ROW).map_batches(check, streamable=True).drop(_ROW)
-
-
-@contextmanager
-def staging_folder() -> Iterator[Path]:
-    """A folder for staged rows, which goes with all that is in it, also where this thread is given up and Python ends.
-    A sink whose source failed may still be opening its file in a thread of its own: it is waited for."""
-    owner = TemporaryDirectory(prefix="export-", ignore_cleanup_errors=True)
-    folder = Path(owner.name)
-    try:
-        yield folder
-    finally:
-        until = time.monotonic() + _STAGING_SECONDS
-        owner.cleanup()
-        while folder.exists():
-            shutil.rmtree(folder, ignore_errors=time.monotonic() < until)
 
 
 def stage(frame: pl.LazyFrame, path: Path) -> int:

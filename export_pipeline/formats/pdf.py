@@ -26,12 +26,13 @@ from export_pipeline.formats._pdf_table import MOST_ROWS, make_table
 from export_pipeline.formats._pdf_trial import find_results
 from export_pipeline.formats._pdf_trial_tables import side_by_side
 from export_pipeline.formats._pdf_words import Language
-from export_pipeline.formats._sink import stage, staging_folder, surfacing
+from export_pipeline.formats._sink import stage, surfacing
 from export_pipeline.formats._zone import Zone
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.format import FileContext, Format, Options
 from export_pipeline.model.trial import Trial
+from export_pipeline.staging import staging_folder
 
 if TYPE_CHECKING:
     import polars as pl

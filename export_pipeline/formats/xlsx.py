@@ -23,11 +23,12 @@ from export_pipeline.formats._cells import cells_of
 from export_pipeline.formats._figures import compute
 from export_pipeline.formats._locale import Locale
 from export_pipeline.formats._sheet_xml import RowXml
-from export_pipeline.formats._sink import stage, staging_folder
+from export_pipeline.formats._sink import stage
 from export_pipeline.formats._template import DataSheet, Part, make_template
 from export_pipeline.formats._xlsx_reader import READER
 from export_pipeline.formats._zone import Zone
 from export_pipeline.model.format import FileContext, Format, Options
+from export_pipeline.staging import staging_folder
 
 if TYPE_CHECKING:
     import polars as pl

@@ -21,7 +21,10 @@ class RetentionConfig(dg.Config):
     dry_run: bool = False
 
 
-@dg.op(name="retention", description="Deletes expired exports' files, old extracts, stale uploads, old Dagster runs.")
+@dg.op(
+    name="retention",
+    description="Deletes expired exports' files, old extracts, stale uploads, abandoned rows, old Dagster runs.",
+)
 def retention(
     context: dg.OpExecutionContext, config: RetentionConfig, services: dg.ResourceParam[ServicesResource]
 ) -> None:
@@ -31,9 +34,10 @@ def retention(
         runs = delete_old_runs(context.instance, timedelta(days=engine.settings.cleanup_days), dry_run=config.dry_run)
     context.log.info(
         f"{'would go' if config.dry_run else 'went'}: {len(report.expired)} exports, {len(report.extracts)} sets of "
-        f"extracts, {len(report.aborted_uploads)} stale uploads, {runs} Dagster runs"
+        f"extracts, {len(report.aborted_uploads)} stale uploads, {len(report.abandoned)} temporary folders, "
+        f"{runs} Dagster runs"
     )
-    for item in (*report.expired, *report.extracts, *report.aborted_uploads):
+    for item in (*report.expired, *report.extracts, *report.aborted_uploads, *report.abandoned):
         context.log.debug(item)
     if report.errors:
         raise dg.Failure(description="not all could be deleted: " + "; ".join(report.errors), allow_retries=False)

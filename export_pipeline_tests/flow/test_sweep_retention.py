@@ -1,12 +1,15 @@
 """What happens to exports whose worker died, and to exports whose time is up."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,7 @@ from export_pipeline.flow.sweep import sweep
 from export_pipeline.ledger.jobs import Jobs
 from export_pipeline.model.errors import Rejected, Superseded, Transient
 from export_pipeline.model.job import ExportJob, ExportRequest, Outcome, Status
+from export_pipeline.staging import staging_folder
 from export_pipeline_tests.flow.conftest import assert_nothing_left
 from export_pipeline_tests.flow.test_faults import in_background, row, wait_until_writing
 
@@ -48,13 +52,21 @@ def settings_by_name(engine: Engine) -> dict[str, str]:
     return found
 
 
-def test_worker_when_killed_then_the_sweep_gives_the_next_attempt_and_cleans(large: Large, s3_server: S3) -> None:
-    engine, request = large
-    job = file_request(engine, request)
-    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, text=True)
+def start_worker(engine: Engine, job: ExportJob, temporary: Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    worker = subprocess.Popen([sys.executable, "-c", WORKER], env=environment, stdin=subprocess.PIPE, text=True)
     assert worker.stdin is not None
     json.dump({"settings": settings_by_name(engine), "id": job.id}, worker.stdin)
     worker.stdin.close()
+    return worker
+
+
+def test_worker_when_killed_then_the_sweep_gives_the_next_attempt_and_cleans(
+    large: Large, s3_server: S3, tmp_path: Path
+) -> None:
+    engine, request = large
+    job = file_request(engine, request)
+    worker = start_worker(engine, job, tmp_path)
     wait_until_writing(engine, job)
     worker.kill()
     worker.wait()
@@ -182,6 +194,32 @@ def test_attempt_when_superseded_then_it_publishes_nothing_and_cleans_up(large: 
     assert [type(error) for error in raised] == [Superseded]
     assert (row(engine, job).status, row(engine, job).attempt) == (Status.PENDING, 2)
     assert_nothing_left(engine, s3_server)
+
+
+def test_worker_when_killed_then_the_rows_that_it_staged_go_and_those_of_others_stay(
+    large: Large, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, request = large
+    engine = replace(engine, settings=engine.settings.model_copy(update={"max_records": 1_000_000}))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with staging_folder() as used:
+        for remove in (sweep, run_retention):
+            worker = start_worker(engine, file_request(engine, replace(request, format="xlsx", options={})), tmp_path)
+            until = time.monotonic() + 20
+            while not any(path.stat().st_size for path in tmp_path.rglob("*.arrow")):
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            worker.kill()
+            worker.wait()
+            assert run_retention(engine, dry_run=True).abandoned == [str(left) for left in folders(used) - {used}]
+            assert len(folders(used)) == 2
+            assert len(remove(engine).abandoned) == 1
+            assert folders(used) == {used}
+            assert list(tmp_path.rglob("*.arrow")) == []
+
+
+def folders(beside: Path) -> set[Path]:
+    return set(beside.parent.iterdir())
 
 
 def test_retention_when_an_export_is_overdue_then_files_go_and_the_row_stays(
