@@ -13,10 +13,10 @@ from export_pipeline.model.report import Bucket
 
 
 def in_time(series: Series) -> list[tuple[date, float | None]]:
-    """The series by date, a month by its first day."""
+    """The series by date, a month by its first day; numbers as Vega-Lite has them, which refuses longer integers."""
     monthly = series.chart.bucket is Bucket.MONTH
     return [
-        (date.fromisoformat(label + "-01" if monthly else label), value)
+        (date.fromisoformat(label + "-01" if monthly else label), None if value is None else float(value))
         for label, value in zip(series.labels, series.values, strict=True)
     ]
 
@@ -32,7 +32,7 @@ def ticks_of(values: Sequence[float], *, counts: bool = False) -> list[float]:
     highest, deepest = max(0.0, *values), max(0.0, *(-value for value in values))
     step = _nice(max(highest, deepest) or 1.0) / 4
     if counts or step > 1:
-        step = math.ceil(step)
+        step = float(math.ceil(step))
     above = 4 if highest >= deepest else math.ceil(highest / step)
     below = 4 if deepest > highest else math.ceil(deepest / step)
     return [step * tick for tick in range(-below, above + 1)]

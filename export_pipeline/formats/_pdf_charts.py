@@ -24,6 +24,8 @@ _MOST_SLICES = 6
 #: Room for labels (points) in a chart as wide as the page, and in a narrower one.
 _WIDE = 300
 _WIDE_LABEL, _NARROW_LABEL = 152, 102
+#: What labels and a plot keep of it beside long numbers.
+_LEAST_LABEL, _LEAST_PLOT = 50, 40
 _TEXT_SIZE = 8.5
 #: A character's mean width (em) in the default font, and in a wide one, which any other may be.
 _DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
@@ -81,7 +83,7 @@ def donut(style: Style, shown: Sequence[Group]) -> Spec:
     """Shares of a whole; the names are in a legend that the page sets beside it."""
     palette = style.branding.colours.series
     values = [
-        {"order": index, "value": max(0.0, group.value or 0.0), "colour": palette[index % len(palette)]}
+        {"order": index, "value": max(0.0, float(group.value or 0)), "colour": palette[index % len(palette)]}
         for index, group in enumerate(shown)
     ]
     return _spec(
@@ -108,18 +110,13 @@ def slices(style: Style, series: Series) -> list[Group]:
 
 def bars(style: Style, series: Series, shown: Sequence[Group], width: int) -> Spec:
     """Numbers by group, the largest first, each written at its bar."""
-    measure = series.chart.measure
+    texts = [_bar_text(style, series.chart.measure, group) for group in shown]
+    left, right, plot_width = _sides(style, width, texts)
     values = [
-        {
-            "row": index,
-            "label": _cut(style, group.label, width),
-            "value": group.value or 0.0,
-            "text": _bar_text(style, measure, group),
-        }
-        for index, group in enumerate(shown)
+        {"row": index, "label": _cut(style, group.label, left), "value": float(group.value or 0), "text": text}
+        for index, (group, text) in enumerate(zip(shown, texts, strict=True))
     ]
     height = _BAR_HEIGHT * max(1, len(values))
-    left, right = _label_room(width), _room(style, [str(item["text"]) for item in values])
     row = {"field": "row", "type": "ordinal", "axis": None}
     x = {"field": "value", "type": "quantitative", "axis": None, "scale": {"domainMin": 0}}
     colours = style.branding.colours
@@ -135,7 +132,7 @@ def bars(style: Style, series: Series, shown: Sequence[Group], width: int) -> Sp
         ),
     ]
     plot = {"data": {"values": values}, "encoding": {"y": row}, "layer": layers}
-    return _spec(style, width - left - right, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)
+    return _spec(style, plot_width, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)
 
 
 @dataclass(frozen=True)
@@ -152,10 +149,11 @@ def intervals(style: Style, shown: Sequence[Interval], width: int, *, zero: bool
     """Values with their intervals, one beneath the other in the order given, in the colours of the subjects; `zero` is
     marked where it is what they are compared with."""
     palette, colours = style.branding.colours.series, style.branding.colours
+    left, right, plot_width = _sides(style, width, [item.text for item in shown])
     values = [
         {
             "row": index,
-            "label": _cut(style, item.label, width),
+            "label": _cut(style, item.label, left),
             "value": item.value,
             "low": item.bounds[0] if item.bounds else item.value,
             "high": item.bounds[1] if item.bounds else item.value,
@@ -164,12 +162,10 @@ def intervals(style: Style, shown: Sequence[Interval], width: int, *, zero: bool
         }
         for index, item in enumerate(shown)
     ]
-    left, right = _label_room(width), _room(style, [item.text for item in shown])
     row = {"field": "row", "type": "ordinal", "axis": None}
     color = {"field": "colour", "type": "nominal", "scale": None}
     scale = {"zero": zero, "nice": False, "padding": 6}
     x = {"type": "quantitative", "axis": None, "scale": scale}
-    plot_width = width - left - right
     layers = [
         {"mark": {"type": "rule", "color": "#e3e6ea", "x": 0, "x2": plot_width}},
         {
@@ -211,7 +207,8 @@ def stacks(style: Style, rows: Sequence[tuple[str, Sequence[float]]], width: int
                 }
             )
             start += share
-    names = [{"row": index, "label": _cut(style, label, width)} for index, (label, _) in enumerate(rows)]
+    left = _label_room(width)
+    names = [{"row": index, "label": _cut(style, label, left)} for index, (label, _) in enumerate(rows)]
     row = {"field": "row", "type": "ordinal", "axis": None}
     x = {"type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}}
     layers: list[Spec] = [
@@ -242,7 +239,6 @@ def stacks(style: Style, rows: Sequence[tuple[str, Sequence[float]]], width: int
             **_text({"x": -6, "align": "right", "color": colours.text}, {"y": row, "text": {"field": "label"}}),
         },
     ]
-    left = _label_room(width)
     height = (_BAR_HEIGHT + 5) * max(1, len(rows))
     return _spec(style, width - left - 6, height, {"left": left, "right": 6, "top": 2, "bottom": 2}, {"layer": layers})
 
@@ -345,6 +341,14 @@ def _label_room(width: int) -> int:
     return _WIDE_LABEL if width > _WIDE else _NARROW_LABEL
 
 
+def _sides(style: Style, width: int, texts: Sequence[str]) -> tuple[int, int, int]:
+    """The room for labels, that for the texts, and the width of the plot between them. Labels have less where the texts
+    are long; where that is not enough the chart is wider than asked for, which makes it smaller on the page."""
+    right = _room(style, texts)
+    left = max(_LEAST_LABEL, min(_label_room(width), width - right - _LEAST_PLOT))
+    return left, right, max(_LEAST_PLOT, width - left - right)
+
+
 def _room(style: Style, texts: Sequence[str]) -> int:
     """What the longest of the texts needs beside a plot."""
     return math.ceil(max(map(len, texts), default=0) * _character_width(style)) + 14
@@ -360,7 +364,7 @@ def _bar_text(style: Style, measure: Any, group: Group) -> str:
     return value if group.share is None else f"{value} · {percentage(style.words, group.share)}"
 
 
-def _cut(style: Style, label: str, width: int) -> str:
-    most = int(_label_room(width) / _character_width(style))
+def _cut(style: Style, label: str, room: int) -> str:
+    most = int(room / _character_width(style))
     label = " ".join(label.split())
     return label if len(label) <= most else label[: most - 1].rstrip() + "…"

@@ -1,6 +1,9 @@
 """The charts of PDF reports, as they are given to the renderer."""
 
+import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,8 +12,8 @@ import pytest
 
 from export_pipeline.datasets.team_activity import DATASET as TEAM_ACTIVITY
 from export_pipeline.formats._figures import Series
-from export_pipeline.formats._pdf_branding import Branding
-from export_pipeline.formats._pdf_charts import Style, lines
+from export_pipeline.formats._pdf_branding import Branding, Fonts
+from export_pipeline.formats._pdf_charts import Style, bars, donut, groups, lines
 from export_pipeline.formats._pdf_words import WORDS
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 from export_pipeline_tests.formats.test_pdf import calls, context, pages, write
@@ -65,6 +68,41 @@ def test_line_when_it_counts_few_then_its_axis_has_whole_numbers() -> None:
     axis = line(["2010-11-01", "2010-11-02"], [2, 1], chart)["layer"][-2]["encoding"]["y"]["axis"]
 
     assert (axis["values"], axis["format"]) == ([0, 1, 2, 3, 4], ",.0f")
+
+
+def by_value(values: Sequence[float | None], measure: Measure = COST, kind: ChartKind = ChartKind.BAR) -> Series:
+    """A chart's groups a, b, c …"""
+    chart = Chart("By status", kind, "status", measure)
+    return Series(chart, tuple("abcdefghijklmnopqrstuvwxyz"[: len(values)]), tuple(values))
+
+
+def test_chart_when_sums_are_longer_than_64_bits_then_drawn_from_floats_and_said_exactly() -> None:
+    large = 3 * 9 * 10**18
+    found = by_value([large, large])
+    shown = groups(STYLE, found)
+    days = Chart("Found", ChartKind.LINE, "at", COST, Bucket.DAY)
+    specs = [
+        bars(STYLE, found, shown, 482),
+        donut(STYLE, shown),
+        line(["2010-11-01", "2010-11-02"], [large, 1.2e19], days),
+    ]
+
+    numbers = [int(number) for number in re.findall(r"(?<![\d.e+-])-?\d+(?![\d.e])", json.dumps(specs))]
+
+    assert max(map(abs, numbers)) < 2**63
+    assert specs[0]["data"]["values"][0]["text"] == "27,000,000,000,000,000,000 · 50%"
+
+
+@pytest.mark.parametrize("font", ["Libertinus Serif", "DejaVu Sans Mono"])
+@pytest.mark.parametrize("value", [1.0, 1.234567e18, 1e36])
+def test_bars_when_their_texts_are_long_then_labels_have_less_room_and_bars_keep_some(value: float, font: str) -> None:
+    style = Style(WORDS["en"], Branding(fonts=Fonts(body=font)))
+    found = by_value([value], replace(COST, decimals=2))
+
+    spec = bars(style, found, groups(style, found), 236)
+
+    assert spec["width"] >= 40
+    assert spec["padding"]["left"] >= 50
 
 
 def test_line_when_all_numbers_are_negative_then_drawn() -> None:
