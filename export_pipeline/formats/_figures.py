@@ -40,6 +40,11 @@ class Series:
     values: tuple[float | None, ...]
     bounds: tuple[tuple[float, float] | None, ...] = ()
 
+    @property
+    def has_negative(self) -> bool:
+        """Whether a number is less than 0: then there are no shares of a whole, and no pie."""
+        return any(value is not None and value < 0 for value in self.values)
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -79,7 +84,7 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
 
 def _series(chart: Chart, group: pl.DataFrame) -> Series:
     labels, values = group["label"].to_list(), list(map(_as_number, group["number"].to_list()))
-    if chart.bucket is not Bucket.VALUE and chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM):
+    if chart.bucket is not Bucket.VALUE and chart.measure.adds_up:
         found = dict(zip(labels, values, strict=True))
         labels = _without_gaps(labels, chart.bucket)
         values = [found.get(label, 0.0) for label in labels]

@@ -24,6 +24,8 @@ _MOST_SLICES = 6
 #: Room for labels (points) in a chart as wide as the page, and in a narrower one.
 _WIDE = 300
 _WIDE_LABEL, _NARROW_LABEL = 152, 102
+#: Between a label and its plot.
+_LABEL_GAP = 6
 #: What labels and a plot keep of it beside long numbers.
 _LEAST_LABEL, _LEAST_PLOT = 50, 40
 _TEXT_SIZE = 8.5
@@ -65,12 +67,15 @@ def format_locale(words: Words) -> dict[str, Any]:
 
 
 def groups(style: Style, series: Series, most: int = _MOST_BARS) -> list[Group]:
-    """The series' groups, the last of them the sum of those that have no place where numbers add up."""
-    adds_up = series.chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM)
+    """The series' groups, the last of them the sum of those that have no place where numbers add up. Shares of a whole
+    are told where they add up and none is negative."""
+    adds_up = series.chart.measure.adds_up
     labels = [style.words.none if label == NO_VALUE else label for label in series.labels]
     pairs = [pair for pair in zip(labels, series.values, strict=True) if pair[1] or not adds_up]
-    total = sum(value or 0.0 for _, value in pairs) if adds_up else 0.0
+    total = sum(value or 0.0 for _, value in pairs) if adds_up and not series.has_negative else 0.0
     if len(pairs) > most:
+        if adds_up:  # no great loss is one of the others
+            pairs.sort(key=lambda pair: -abs(pair[1] or 0))
         rest = pairs[most - 1 :] if adds_up else []
         pairs = pairs[: most - 1 if adds_up else most]
         if rest:
@@ -83,7 +88,7 @@ def donut(style: Style, shown: Sequence[Group]) -> Spec:
     """Shares of a whole; the names are in a legend that the page sets beside it."""
     palette = style.branding.colours.series
     values = [
-        {"order": index, "value": max(0.0, float(group.value or 0)), "colour": palette[index % len(palette)]}
+        {"order": index, "value": float(group.value or 0), "colour": palette[index % len(palette)]}
         for index, group in enumerate(shown)
     ]
     return _spec(
@@ -109,28 +114,38 @@ def slices(style: Style, series: Series) -> list[Group]:
 
 
 def bars(style: Style, series: Series, shown: Sequence[Group], width: int) -> Spec:
-    """Numbers by group, the largest first, each written at its bar."""
+    """Numbers by group, the largest first, each written at the right of its bar, which begins at 0."""
     texts = [_bar_text(style, series.chart.measure, group) for group in shown]
     left, right, plot_width = _sides(style, width, texts)
+    numbers = [float(group.value or 0) for group in shown]
+    lowest, highest = min([0.0, *numbers]), max([0.0, *numbers])
     values = [
-        {"row": index, "label": _cut(style, group.label, left), "value": float(group.value or 0), "text": text}
-        for index, (group, text) in enumerate(zip(shown, texts, strict=True))
+        {
+            "row": index,
+            "label": _cut(style, group.label, left),
+            "value": value,
+            "end": max(0.0, value),
+            "text": text,
+        }
+        for index, (group, value, text) in enumerate(zip(shown, numbers, texts, strict=True))
     ]
     height = _BAR_HEIGHT * max(1, len(values))
     row = {"field": "row", "type": "ordinal", "axis": None}
-    x = {"field": "value", "type": "quantitative", "axis": None, "scale": {"domainMin": 0}}
+    scale = {"domain": [lowest, highest if lowest or highest else 1.0], "nice": True}
+    x = {"type": "quantitative", "axis": None, "scale": scale}
     colours = style.branding.colours
     layers = [
         {
             "mark": {"type": "bar", "height": 10, "color": colours.primary, "cornerRadiusEnd": 1},
-            "encoding": {"x": x},
+            "encoding": {"x": {**x, "field": "value"}},
         },
-        _text({"dx": 5, "align": "left", "color": colours.text}, {"x": x, "text": {"field": "text"}}),
         _text(
-            {"x": -6, "align": "right", "color": colours.text},
-            {"text": {"field": "label"}},
+            {"dx": 5, "align": "left", "color": colours.text}, {"x": {**x, "field": "end"}, "text": {"field": "text"}}
         ),
+        _text({"x": -_LABEL_GAP, "align": "right", "color": colours.text}, {"text": {"field": "label"}}),
     ]
+    if lowest:
+        layers.append(_zero_line(style, x, _BAR_HEIGHT))
     plot = {"data": {"values": values}, "encoding": {"y": row}, "layer": layers}
     return _spec(style, plot_width, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)
 
@@ -177,11 +192,10 @@ def intervals(style: Style, shown: Sequence[Interval], width: int, *, zero: bool
             "encoding": {"x": {**x, "field": "value"}, "color": color},
         },
         _text({"x": plot_width + 8, "align": "left", "color": colours.text}, {"text": {"field": "text"}}),
-        _text({"x": -6, "align": "right", "color": colours.text}, {"text": {"field": "label"}}),
+        _text({"x": -_LABEL_GAP, "align": "right", "color": colours.text}, {"text": {"field": "label"}}),
     ]
     if zero:
-        mark = {"type": "tick", "orient": "vertical", "size": _BAR_HEIGHT + 3, "color": colours.muted}
-        layers.insert(1, {"mark": mark, "encoding": {"x": {**x, "datum": 0}}})
+        layers.insert(1, _zero_line(style, x, _BAR_HEIGHT + 3))
     plot = {"data": {"values": values}, "encoding": {"y": row}, "layer": layers}
     height = (_BAR_HEIGHT + 3) * max(1, len(values))
     return _spec(style, plot_width, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)
@@ -236,7 +250,9 @@ def stacks(style: Style, rows: Sequence[tuple[str, Sequence[float]]], width: int
         },
         {
             "data": {"values": names},
-            **_text({"x": -6, "align": "right", "color": colours.text}, {"y": row, "text": {"field": "label"}}),
+            **_text(
+                {"x": -_LABEL_GAP, "align": "right", "color": colours.text}, {"y": row, "text": {"field": "label"}}
+            ),
         },
     ]
     height = (_BAR_HEIGHT + 5) * max(1, len(rows))
@@ -332,6 +348,12 @@ def _text(mark: Spec, encoding: Spec) -> Spec:
     return {"mark": {"type": "text", "fontSize": _TEXT_SIZE, "baseline": "middle", **mark}, "encoding": encoding}
 
 
+def _zero_line(style: Style, x: Spec, height: int) -> Spec:
+    """A row's part of the line that marks 0."""
+    mark = {"type": "tick", "orient": "vertical", "size": height, "color": style.branding.colours.muted}
+    return {"mark": mark, "encoding": {"x": {**x, "datum": 0}}}
+
+
 def _is_dark(colour: str) -> bool:
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return 0.299 * red + 0.587 * green + 0.114 * blue < 150
@@ -365,6 +387,6 @@ def _bar_text(style: Style, measure: Any, group: Group) -> str:
 
 
 def _cut(style: Style, label: str, room: int) -> str:
-    most = int(room / _character_width(style))
+    most = int((room - _LABEL_GAP) / _character_width(style))
     label = " ".join(label.split())
     return label if len(label) <= most else label[: most - 1].rstrip() + "…"

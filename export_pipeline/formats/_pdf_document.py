@@ -244,14 +244,15 @@ def _have_room(figures: Figures, trends: Sequence[Series], mixes: Sequence[Serie
 def _charts(draft: Draft, trends: Sequence[Series], mixes: Sequence[Series]) -> None:
     """Trends as wide as the page, then the others two in a row; a last one alone has the page's width."""
     for series in trends:
-        draft.add("charts", columns=1, items=[_chart(draft, series, FULL)])
+        draft.add("charts", columns=1, items=[chart_block(draft, series, FULL)])
     for start in range(0, len(mixes), 2):
         pair = mixes[start : start + 2]
         width = _HALF if len(pair) == 2 else FULL
-        draft.add("charts", columns=len(pair), items=[_chart(draft, series, width) for series in pair])
+        draft.add("charts", columns=len(pair), items=[chart_block(draft, series, width) for series in pair])
 
 
-def _chart(draft: Draft, series: Series, width: int) -> Block:
+def chart_block(draft: Draft, series: Series, width: int) -> Block:
+    """The chart of a series, as its kind and numbers ask for."""
     style, chart = draft.style, series.chart
     if chart.bucket is not Bucket.VALUE:
         spec = charts.lines(style, [series], width, TREND_HEIGHT)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from export_pipeline.datasets.team_activity import DATASET as TEAM_ACTIVITY
+from export_pipeline.formats import _pdf_document as documents
 from export_pipeline.formats._figures import Series
-from export_pipeline.formats._pdf_branding import Branding, Fonts
+from export_pipeline.formats._pdf_branding import Branding, Fonts, load_brand
 from export_pipeline.formats._pdf_charts import Style, bars, donut, groups, lines
+from export_pipeline.formats._pdf_document import chart_block
 from export_pipeline.formats._pdf_words import WORDS
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 from export_pipeline_tests.formats.test_pdf import calls, context, pages, write
@@ -103,6 +105,44 @@ def test_bars_when_their_texts_are_long_then_labels_have_less_room_and_bars_keep
 
     assert spec["width"] >= 40
     assert spec["padding"]["left"] >= 50
+
+
+@pytest.mark.parametrize(
+    ("values", "domain"), [([100, -90, -400], [-400, 100]), ([-90, -400], [-400, 0]), ([100, 90], [0, 100])]
+)
+def test_bars_when_numbers_are_negative_then_within_the_plot_with_a_line_at_0_and_no_shares(
+    values: list[float], domain: list[float]
+) -> None:
+    found = by_value(values, kind=ChartKind.PIE)
+    is_negative = min(values) < 0
+
+    spec = bars(STYLE, found, groups(STYLE, found), 482)
+
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == domain
+    assert [layer["encoding"]["x"]["datum"] for layer in spec["layer"][3:]] == [0] * is_negative
+    assert ["%" in item["text"] for item in spec["data"]["values"]] == [not is_negative] * len(values)
+    # Each number stands at the right of its bar.
+    assert [item["end"] for item in spec["data"]["values"]] == [max(0, value) for value in values]
+
+
+def test_pie_when_a_number_is_negative_then_bars() -> None:
+    made = documents.draft(load_brand(None), "en", context(), "UTC")
+
+    for values in ([2, 1], [2, -1]):
+        chart_block(made, by_value(values, kind=ChartKind.PIE), 482)
+
+    pie, drawn = made.charts.values()
+    assert (pie["mark"]["type"], drawn["layer"][0]["mark"]["type"]) == ("arc", "bar")
+
+
+def test_groups_when_some_have_no_place_then_no_great_loss_is_among_the_others() -> None:
+    found = by_value([*range(10, 1, -1), -400])
+
+    assert [(group.label, group.value) for group in groups(STYLE, found, 3)] == [
+        ("j", -400),
+        ("a", 10),
+        ("Others (8)", 44),
+    ]
 
 
 def test_line_when_all_numbers_are_negative_then_drawn() -> None:

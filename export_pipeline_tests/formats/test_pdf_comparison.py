@@ -102,3 +102,14 @@ def test_mix_when_a_subjects_sums_are_all_0_then_no_bar_of_its_own(
     assert [(bar["row"], bar["end"] - bar["start"]) for bar in drawn] == bars
     [block] = [block for block in draft.blocks if block["type"] == "charts"]
     assert block["items"][0]["alt"] == f"Cost by outcome: {said}"
+
+
+def test_mix_when_a_number_is_negative_then_bars_for_each_subject() -> None:
+    chart = Chart("Balance", ChartKind.PIE, "status", Measure("Cost", Aggregate.SUM, "cost"))
+    figures = tuple(Figures(4, (), (Series(chart, ("gains", "losses"), values),)) for values in ((4, 3), (5, -7)))
+    draft = documents.draft(load_brand(None), "en", context(), "UTC")
+
+    comparison(draft, Comparison(("A", "B"), figures, ()))
+
+    items = [block["items"][0] for block in draft.blocks if block["type"] == "charts"]
+    assert [item["alt"] for item in items] == ["Balance: A: gains 4; losses 3", "Balance: B: gains 5; losses −7"]

@@ -248,6 +248,15 @@ def test_pie_when_many_groups_then_the_small_ones_together() -> None:
     assert found[-1] == (OTHERS, len(rows) - sum(range(14, 21)))
 
 
+def test_pie_when_a_number_is_negative_then_bars_that_are_not_over_their_names() -> None:
+    report = Report(charts=(Chart("Balance", ChartKind.PIE, "status", Measure("Cost", Aggregate.SUM, "cost")),))
+
+    [chart] = book([("gains", AT, 1, Decimal(5)), ("losses", AT, 1, Decimal(-7))], report)["Charts"]._charts
+
+    assert type(chart).__name__ == "BarChart"
+    assert (chart.x_axis.tickLblPos, chart.y_axis.scaling.min) == ("low", None)
+
+
 def test_columns_when_a_format_is_declared_then_shown_by_it() -> None:
     assert [cell.number_format for cell in book().active[2]] == [
         "General",
