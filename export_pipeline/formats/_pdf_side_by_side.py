@@ -97,7 +97,7 @@ def _compared_charts(draft: Draft, found: Comparison, labels: Sequence[str]) -> 
                 items += _apart(draft, several, labels)
             else:
                 items.append(_stacked(draft, several, labels))
-        elif chart.bucket is not Bucket.VALUE and all(series.labels for series in several):
+        elif chart.bucket is not Bucket.VALUE and any(series.labels for series in several):
             palette = draft.style.branding.colours.series
             legend = [{"colour": palette[at % len(palette)], "label": label} for at, label in enumerate(labels)]
             spec = charts.lines(draft.style, several, FULL, TREND_HEIGHT)

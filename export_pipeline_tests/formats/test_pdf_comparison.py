@@ -13,7 +13,7 @@ from export_pipeline.formats._pdf_comparison import Comparison
 from export_pipeline.formats._pdf_side_by_side import comparison
 from export_pipeline.model.dataset import TEXT, Column, decimal
 from export_pipeline.model.errors import Rejected
-from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 from export_pipeline_tests.formats.test_pdf import FIRST_DAY, REPORT, calls, context, pages, write
 
 
@@ -113,3 +113,18 @@ def test_mix_when_a_number_is_negative_then_bars_for_each_subject() -> None:
 
     items = [block["items"][0] for block in draft.blocks if block["type"] == "charts"]
     assert [item["alt"] for item in items] == ["Balance: A: gains 4; losses 3", "Balance: B: gains 5; losses −7"]
+
+
+def test_trend_when_a_subject_has_none_then_lines_of_the_others_in_their_colours() -> None:
+    chart = Chart("Calls per day", ChartKind.LINE, "at", Measure("Calls", Aggregate.COUNT, "at"), Bucket.DAY)
+    figures = (Figures(1, (), (Series(chart, (), ()),)), Figures(2, (), (Series(chart, ("2010-11-01",), (2,)),)))
+    draft = documents.draft(load_brand(None), "en", context(), "UTC")
+
+    comparison(draft, Comparison(("Not begun", "Loans"), figures, ()))
+
+    [block] = [block for block in draft.blocks if block["type"] == "charts"]
+    colours = {key["label"]: key["colour"] for key in block["items"][0]["keys"]}
+    [spec] = draft.charts.values()
+    assert [(point["value"], point["colour"]) for point in spec["layer"][0]["data"]["values"]] == [
+        (2, colours["Loans"])
+    ]
