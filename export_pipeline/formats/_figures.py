@@ -87,7 +87,7 @@ def _series(chart: Chart, group: pl.DataFrame) -> Series:
     if chart.bucket is not Bucket.VALUE and chart.measure.adds_up:
         found = dict(zip(labels, values, strict=True))
         labels = _without_gaps(labels, chart.bucket)
-        values = [found.get(label, 0.0) for label in labels]
+        values = [found.get(label, 0) for label in labels]
     pairs = list(zip(map(one_line, labels), values, strict=True))
     if chart.bucket is Bucket.VALUE and not chart.interval:
         # NaN was the greatest; no value comes last.

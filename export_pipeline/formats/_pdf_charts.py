@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export_pipeline.formats._figures import NO_VALUE, Series
-from export_pipeline.formats._pdf_axes import in_time, milliseconds, ticks_of
+from export_pipeline.formats._pdf_axes import in_time, milliseconds, number_format, ticks_of
 from export_pipeline.formats._pdf_branding import Branding, Fonts
 from export_pipeline.formats._pdf_ticks import time_ticks
 from export_pipeline.formats._pdf_words import Words, measured, number, percentage
@@ -35,8 +35,6 @@ _DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
 _MOST_MARKED = 40
 #: The longest label of an axis of time, such as 17. Nov 2010.
 _DATE_CHARACTERS = 12
-#: From then on a quarter of the axis is a whole number.
-_WHOLE_AXIS = 4
 _BAR_HEIGHT = 17
 #: A part of a stack narrower than this has no room for its number.
 _LEAST_NAMED = 0.07
@@ -272,12 +270,14 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
     dated = sorted({day for series in several for day, _ in in_time(series)})
     days = [milliseconds(day) for day in dated]
     share = chart.measure.aggregate is Aggregate.SHARE
-    counts = chart.measure.aggregate is Aggregate.COUNT
-    steps = ticks_of([value or 0.0 for series in several for _, value in in_time(series)], counts=counts)
-    whole = max(steps[-1], -steps[0]) >= _WHOLE_AXIS
+    values = [0.0 if value is None else value for series in several for value in series.values]
+    # Counts, and sums of whole numbers.
+    steps = ticks_of(values, whole=all(isinstance(value, int) for value in values))
     character = _character_width(style)
     half = math.ceil(character * _DATE_CHARACTERS / 2)  # the first and the last label reach beyond the axis
-    numbers = [number(words, end, 0 if whole else 2) for end in (steps[0], steps[-1])]
+    pattern = number_format(steps, share=share)
+    # Python writes them as d3 does, but for the trimmed zeros and the words' separators, which are as long.
+    numbers = [format(end, pattern.replace("~", "")) for end in (steps[0], steps[-1])]
     left, right = max(half, _room(style, numbers)), half
     plot_width = width - left - right
     ticks = [
@@ -297,7 +297,7 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
         "axis": {
             "title": None,
             "values": steps,
-            "format": ".0%" if share else (",.0f" if whole else ",.2f"),
+            "format": pattern,
             "labelOverlap": False,
             "domain": False,
             "ticks": False,

@@ -47,7 +47,8 @@ def test_line_when_a_dataset_has_weeks_then_a_point_for_each_week() -> None:
     ("values", "ticks"),
     [
         ([0, 30], [0, 10, 20, 30, 40]),
-        ([0, 0], [0, 0.25, 0.5, 0.75, 1]),
+        ([0.0, 0.0], [0, 0.25, 0.5, 0.75, 1]),
+        ([0, 0], [0, 1, 2, 3, 4]),
         ([-5, -3], [-8, -6, -4, -2, 0]),
         ([9, 5], [0, 3, 6, 9, 12]),
         ([0.5, 3.5], [0, 1, 2, 3, 4]),
@@ -62,6 +63,31 @@ def test_line_when_numbers_are_negative_then_its_axis_holds_them_and_0(values: l
 
     assert axis["axis"]["values"] == ticks
     assert axis["scale"]["domain"] == [ticks[0], ticks[-1]]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "values", "labels"),
+    [
+        (Aggregate.SHARE, [0.013, 0.002], ["0.0%", "0.5%", "1.0%", "1.5%", "2.0%"]),
+        (Aggregate.SHARE, [0.75, 0.5], ["0%", "20%", "40%", "60%", "80%"]),
+        (Aggregate.MEAN, [0.01, None], ["0.0000", "0.0025", "0.0050", "0.0075", "0.0100"]),
+        (Aggregate.MEAN, [1.2, 0.5], ["0.0", "0.5", "1.0", "1.5", "2.0"]),
+        (Aggregate.SUM, [0, 0], ["0", "1", "2", "3", "4"]),
+        (Aggregate.SUM, [-2, 1], ["-4", "-3", "-2", "-1", "0", "1"]),
+        (Aggregate.SUM, [3e300, 1.0], ["0e+00", "1e+300", "2e+300", "3e+300", "4e+300"]),
+        (Aggregate.MEAN, [4e-12, 1e-12], ["0e+00", "1e-12", "2e-12", "3e-12", "4e-12"]),
+    ],
+)
+def test_line_when_numbers_are_small_or_large_then_no_two_labels_of_its_axis_are_alike(
+    aggregate: Aggregate, values: list[float | None], labels: list[str]
+) -> None:
+    chart = Chart("", ChartKind.LINE, "at", Measure("", aggregate, "cost", only=("cost", ("1",))), Bucket.DAY)
+
+    spec = line(["2010-11-01", "2010-11-02"], values, chart)
+
+    axis = spec["layer"][-2]["encoding"]["y"]["axis"]
+    assert [format(tick, axis["format"].replace("2~e", "0e")) for tick in axis["values"]] == labels
+    assert spec["width"] > 300
 
 
 def test_line_when_it_counts_few_then_its_axis_has_whole_numbers() -> None:
