@@ -232,7 +232,9 @@ def _trends(figures: Figures) -> list[Series]:
 
 
 def _mixes(figures: Figures) -> list[Series]:
-    return [series for series in figures.series if series.chart.bucket is Bucket.VALUE and series.labels]
+    """The charts by value that have something to draw: where numbers add up, 0 is nothing."""
+    by_value = [series for series in figures.series if series.chart.bucket is Bucket.VALUE]
+    return [series for series in by_value if (any(series.values) if series.chart.measure.adds_up else series.labels)]
 
 
 def _have_room(figures: Figures, trends: Sequence[Series], mixes: Sequence[Series]) -> bool:

@@ -3,13 +3,15 @@
 import polars as pl
 import pytest
 
+from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._pdf_branding import Branding
 from export_pipeline.formats._pdf_charts import Style
-from export_pipeline.formats._pdf_document import Draft, facts
+from export_pipeline.formats._pdf_document import Draft, executive_summary, facts
 from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
 from export_pipeline.model.dataset import FLOAT, Column
 from export_pipeline.model.format import FileContext
+from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure
 from export_pipeline_tests.formats.tables import SNAPSHOT_AT
 
 
@@ -45,6 +47,19 @@ def test_period_when_dates_were_asked_for_then_as_they_were(
     period, rows = facts(made, 1, ("", [], 0), [])
     assert period == [made.words.period, expected]
     assert rows == [made.words.rows, "1"]
+
+
+@pytest.mark.parametrize(("value", "titles"), [(0, ["Mean by source"]), (3, ["Found by source", "Mean by source"])])
+def test_charts_when_all_sums_are_0_then_no_heading_without_a_chart(value: int, titles: list[str]) -> None:
+    series = [
+        Series(Chart(f"{name} by source", ChartKind.BAR, "source", Measure("", aggregate, "found")), ("a",), (value,))
+        for name, aggregate in (("Found", Aggregate.SUM), ("Mean", Aggregate.MEAN))
+    ]
+    made = draft()
+
+    executive_summary(made, Figures(1, (), tuple(series)))
+
+    assert [item["title"] for block in made.blocks if block["type"] == "charts" for item in block["items"]] == titles
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
