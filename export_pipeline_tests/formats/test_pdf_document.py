@@ -1,10 +1,12 @@
 """What a report says of itself, before it is drawn."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from export_pipeline.formats._figures import Figures, Series
-from export_pipeline.formats._pdf_branding import Branding
+from export_pipeline.formats._pdf_branding import Branding, load_brand
 from export_pipeline.formats._pdf_charts import Style
 from export_pipeline.formats._pdf_document import Draft, executive_summary, facts
 from export_pipeline.formats._pdf_table import make_table
@@ -66,3 +68,17 @@ def test_charts_when_all_sums_are_0_then_no_heading_without_a_chart(value: int, 
 def test_table_when_a_float_is_no_number_then_a_dash(value: float) -> None:
     table = make_table(pl.DataFrame({"x": [value, 0.5]}), (Column("x", FLOAT, "sql", "x"),), WORDS["de"], "UTC")
     assert table.rows == (("–",), ("0,5",))
+
+
+@pytest.mark.parametrize(
+    "given", [["#111111", "#222222"], ["#1F3A5F", "#5b8db8"], [f"#0000{number}" for number in range(10, 22)]]
+)
+def test_branding_when_it_has_few_colours_then_more_behind_them_and_none_twice(
+    tmp_path: Path, given: list[str]
+) -> None:
+    (tmp_path / "branding.toml").write_text(f"[colours]\nseries = {given}\n")
+
+    found = load_brand(tmp_path).branding.colours.series
+
+    assert found[: len(given)] == given
+    assert len(found) == len({colour.lower() for colour in found}) == max(7, len(given))
