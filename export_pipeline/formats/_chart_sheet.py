@@ -67,7 +67,7 @@ def _groups_drawn(series: Series) -> Series:
         series = replace(series, chart=replace(series.chart, kind=ChartKind.BAR))
     chart, most = series.chart, MOST_GROUPS[series.chart.kind]
     if chart.interval:
-        return series
+        return _in_part(series, series.total)
     if chart.bucket is Bucket.VALUE:
         # A group without anything to count would be a bar or slice that is not there.
         shown = [(label, value) for label, value in zip(series.labels, series.values, strict=True) if value]
@@ -79,6 +79,13 @@ def _groups_drawn(series: Series) -> Series:
         rest = sum(value for value in series.values[most - 1 :] if value is not None)
         return Series(chart, (*labels, OTHERS), (*values, rest))
     return Series(chart, labels, values)
+
+
+def _in_part(series: Series, total: int) -> Series:
+    """The series, whose title says so where there are more than it draws."""
+    drawn = len(series.labels)
+    part = f" (first of {total:,})" if drawn == 1 else f" (first {drawn:,} of {total:,})"
+    return replace(series, chart=replace(series.chart, title=series.chart.title + part * (drawn < total)))
 
 
 def _write_numbers(

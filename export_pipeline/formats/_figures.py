@@ -33,12 +33,14 @@ _FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.WEEK: "%Y-%m-%d", Bucket.MONTH: "%Y-%
 class Series:
     """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted; but days,
     weeks and months between others are 0 where numbers add up. `bounds`: where the chart has intervals, those of each
-    number, as far as there is one."""
+    number, as far as there is one. `total`: how many rows there are to draw each by itself, of which these are the
+    first."""
 
     chart: Chart
     labels: tuple[str, ...]
     values: tuple[float | None, ...]
     bounds: tuple[tuple[float, float] | None, ...] = ()
+    total: int = 0
 
     @property
     def has_negative(self) -> bool:
@@ -48,11 +50,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Figures:
-    """The report's numbers for one set of rows."""
+    """The report's numbers for one set of rows; `panels_left_out`: how many more charts single rows would make."""
 
     rows: int
     figures: tuple[tuple[Measure, float | None], ...]
     series: tuple[Series, ...]
+    panels_left_out: int = 0
 
 
 def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figures:
@@ -68,17 +71,20 @@ def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figure
         _single_rows(frame, chart, chart.interval) if chart.interval else _grouped(frame, chart, zone)
         for chart in report.charts
     ]
+    counts = [_panel_rows(frame, chart) for chart in report.charts if chart.interval]
     with surfacing():
-        total, *found = pl.collect_all([totals, *groups], engine="streaming")
-    row = total.row(0)
+        total, *found = pl.collect_all([totals, *groups, *counts], engine="streaming")
+    row, counted = total.row(0), iter(found[len(groups) :])
+    series = [
+        _panels(chart, group, next(counted)) if chart.interval else [_series(chart, group)]
+        for chart, group in zip(report.charts, found, strict=False)
+    ]
     return Figures(
         rows=int(row[0]),
         figures=tuple(zip(report.figures, map(_as_number, row[1:]), strict=True)),
-        series=tuple(
-            series
-            for chart, group in zip(report.charts, found, strict=True)
-            for series in (_panels(chart, group) if chart.interval else [_series(chart, group)])
-        ),
+        series=tuple(each for several in series for each in several),
+        panels_left_out=sum(panels.height for panels in found[len(groups) :])
+        - sum(bool(each.bounds) for several in series for each in several),
     )
 
 
@@ -107,21 +113,20 @@ def _without_gaps(labels: list[str], bucket: Bucket) -> list[str]:
     return list(dict.fromkeys(date.fromordinal(day).isoformat()[: len(labels[0])] for day in every))
 
 
-def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
+def _panels(chart: Chart, shown: pl.DataFrame, counts: pl.DataFrame) -> list[Series]:
     """One series for each combination of the panels' values, in the order of the first row that has it; its title
-    names the values that are not the same in all of them, at least the last, and whether there may be more rows."""
-    shown = rows.head(_MOST_SINGLE_ROWS)
+    names the values that are not the same in all of them, at least the last. `counts`: how many rows each has."""
     names = [str(place) for place in range(len(chart.panels))]
+    totals = {tuple(values): total for *values, total in counts.rows()}
     telling = [name for name in names if shown[name].n_unique() > 1] or names[-1:]
     found = []
     for whole in shown.partition_by(names, maintain_order=True) if names else [shown]:
         panel = whole.head(_MOST_PANEL_ROWS)
         title = ": ".join(filter(None, [chart.title, " · ".join(_shortened(panel[name][0]) for name in telling)]))
-        if panel.height < whole.height or shown.height < rows.height:
-            title += f" (first {panel.height} rows)"
         ends = (map(_as_number, row) for row in panel.select("low", "high").rows())
         bounds = tuple(None if low is None or high is None else (low, high) for low, high in ends)
-        found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds))
+        total = totals.get(tuple(whole[name][0] for name in names), 0)
+        found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds, total=total))
     return found
 
 
@@ -136,24 +141,36 @@ def _shortened(text: str) -> str:
 
 
 def _single_rows(frame: pl.LazyFrame, chart: Chart, interval: tuple[str, str]) -> pl.LazyFrame:
-    """The rows that have a number, each with its label, interval and panels; one more than are drawn."""
+    """The first rows that have a number, each with its label, interval and panels."""
     import polars as pl
-
-    def text(name: str) -> pl.Expr:
-        return group_label(pl.col(name))
 
     value, (low, high) = pl.col(chart.measure.column), interval
     return (
         frame.filter(value.is_not_null())
         .select(
-            text(chart.by).alias("label"),
+            group_label(pl.col(chart.by)).alias("label"),
             value.alias("number"),
             pl.col(low).alias("low"),
             pl.col(high).alias("high"),
-            *(text(panel).alias(str(place)) for place, panel in enumerate(chart.panels)),
+            *_panel_names(chart),
         )
-        .head(_MOST_SINGLE_ROWS + 1)
+        .head(_MOST_SINGLE_ROWS)
     )
+
+
+def _panel_rows(frame: pl.LazyFrame, chart: Chart) -> pl.LazyFrame:
+    """How many rows each panel has."""
+    import polars as pl
+
+    rows, names = frame.filter(pl.col(chart.measure.column).is_not_null()), _panel_names(chart)
+    counted = rows.group_by(names).agg(pl.len().alias("total")) if names else rows.select(pl.len().alias("total"))
+    return counted.filter(pl.col("total") > 0)
+
+
+def _panel_names(chart: Chart) -> list[pl.Expr]:
+    import polars as pl
+
+    return [group_label(pl.col(panel)).alias(str(place)) for place, panel in enumerate(chart.panels)]
 
 
 def _grouped(frame: pl.LazyFrame, chart: Chart, zone: str) -> pl.LazyFrame:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import NO_VALUE, Figures, Series, one_line
 from export_pipeline.formats._pdf_branding import Brand
+from export_pipeline.formats._pdf_chart_words import chart_words, in_part
 from export_pipeline.formats._pdf_charts import Spec, Style
 from export_pipeline.formats._pdf_table import MOST_CHARACTERS, Table
 from export_pipeline.formats._pdf_words import (
@@ -87,6 +88,7 @@ def executive_summary(draft: Draft, figures: Figures) -> None:
     # Panels are parts of one chart, whose other parts would be missed.
     if panels := sum(bool(series.bounds) for series in mixes[most:]):
         draft.add("notes", items=[words.charts_left_out.format(n=number(words, panels))])
+    _note_undrawn(draft, figures)
     if not figures.rows:
         draft.add("notes", items=[words.no_rows])
     _definitions(draft, [measure for measure, _ in figures.figures[:_SUMMARY_DEFINITIONS]], small=True)
@@ -101,6 +103,7 @@ def detailed_results(draft: Draft, figures: Figures, table: Table, snapshot_rows
     if trends or mixes:
         draft.add("heading", text=words.trends_and_mix)
         _charts(draft, trends, mixes)
+        _note_undrawn(draft, figures)
     notes = _table_notes(words, table, snapshot_rows)
     if table.rows:
         draft.add(
@@ -253,6 +256,11 @@ def _charts(draft: Draft, trends: Sequence[Series], mixes: Sequence[Series]) -> 
         draft.add("charts", columns=len(pair), items=[chart_block(draft, series, width) for series in pair])
 
 
+def _note_undrawn(draft: Draft, figures: Figures) -> None:
+    if panels := figures.panels_left_out:
+        draft.add("notes", items=[chart_words(draft.words).not_drawn.format(n=number(draft.words, panels))])
+
+
 def chart_block(draft: Draft, series: Series, width: int) -> Block:
     """The chart of a series, as its kind and numbers ask for."""
     style, chart = draft.style, series.chart
@@ -271,7 +279,8 @@ def chart_block(draft: Draft, series: Series, width: int) -> Block:
             for label, value, bounds in zip(series.labels, series.values, series.bounds, strict=True)
         ]
         alt = "; ".join(_with_ends(style, chart.measure, item) for item in single[:_ALT_GROUPS])
-        return draft.chart(chart.title, charts.intervals(style, single, width), alt)
+        title = chart.title + in_part(style.words, len(single), series.total)
+        return draft.chart(title, charts.intervals(style, single, width), alt)
     shown = charts.slices(style, series) if chart.kind is ChartKind.PIE else charts.groups(style, series)
     texts = [(group.label, measured(style.words, chart.measure, group.value)) for group in shown]
     alt = "; ".join(f"{label} {value}" for label, value in texts[:_ALT_GROUPS])

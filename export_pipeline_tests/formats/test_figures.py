@@ -141,6 +141,8 @@ def test_report_when_there_are_no_rows_then_has_no_groups() -> None:
     chart = Chart("", ChartKind.BAR, "status", Measure("", Aggregate.COUNT))
     found = compute(ROWS.filter(False), Report((Measure("", Aggregate.MEAN, "cost"),), (chart,)))
     assert (found.rows, found.figures[0][1], found.series[0].labels) == (0, None, ())
+    for panels in ((), ("metric",)):
+        assert compute(RATES.filter(False), Report(charts=(replace(RATE, panels=panels),))).panels_left_out == 0
 
 
 def test_report_when_columns_are_left_out_then_keeps_what_can_be_computed() -> None:
@@ -190,14 +192,17 @@ def test_chart_when_it_has_intervals_then_single_rows_in_their_order_by_panel() 
     ]
 
 
-def test_chart_when_it_has_too_many_single_rows_then_first_ones_and_says_so() -> None:
+def test_chart_when_it_has_too_many_single_rows_then_first_ones_and_says_of_how_many() -> None:
     rows = pl.concat([RATES.head(1)] * 16)
     [series] = compute(rows, Report(charts=(RATE,))).series
-    assert (series.chart.title, len(series.labels)) == ("Rate: b (first 15 rows)", 15)
+    assert (series.chart.title, len(series.labels), series.total) == ("Rate: b", 15, 16)
+    [series] = compute(rows, Report(charts=(replace(RATE, panels=()),))).series
+    assert (len(series.labels), series.total) == (15, 16)
     several = [rows.head(12).with_columns(metric=pl.lit(metric)) for metric in "abcdef"]
-    found = compute(pl.concat(several), Report(charts=(RATE,))).series
-    assert sum(len(series.labels) for series in found) == 60
-    assert found[0].chart.title == "Rate: a (first 12 rows)"
+    several.insert(5, several[0].head(1))
+    found = compute(pl.concat(several), Report(charts=(RATE,)))
+    assert [(len(series.labels), series.total) for series in found.series] == [(12, 13), *[(12, 12)] * 4]
+    assert found.panels_left_out == 1
 
 
 def test_chart_when_a_panels_name_is_hostile_then_its_title_is_a_line() -> None:

@@ -8,7 +8,13 @@ import pytest
 from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._pdf_branding import Branding, load_brand
 from export_pipeline.formats._pdf_charts import Style
-from export_pipeline.formats._pdf_document import Draft, executive_summary, facts
+from export_pipeline.formats._pdf_document import (
+    Draft,
+    chart_block,
+    detailed_results,
+    executive_summary,
+    facts,
+)
 from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
 from export_pipeline.model.dataset import FLOAT, Column
@@ -20,6 +26,12 @@ from export_pipeline_tests.formats.tables import SNAPSHOT_AT
 def draft(language: Language = "en", **filters: str) -> Draft:
     context = FileContext("0192-id", "calls", "Calls", (), SNAPSHOT_AT, filters)
     return Draft(Style(WORDS[language], Branding()), context, "UTC")
+
+
+def panel(rows: int, total: int) -> Series:
+    """The first rows of an experiment's metric."""
+    chart = Chart("Rate: m", ChartKind.BAR, "variant", Measure("", Aggregate.MEAN, "rate"), interval=("low", "high"))
+    return Series(chart, ("a",) * rows, (0.5,) * rows, ((0.25, 0.75),) * rows, total)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +74,40 @@ def test_charts_when_all_sums_are_0_then_no_heading_without_a_chart(value: int, 
     executive_summary(made, Figures(1, (), tuple(series)))
 
     assert [item["title"] for block in made.blocks if block["type"] == "charts" for item in block["items"]] == titles
+
+
+@pytest.mark.parametrize("report", ["executive_summary", "detailed_results"])
+def test_charts_when_more_panels_than_are_drawn_then_every_report_says_how_many(report: str) -> None:
+    made, figures = draft(), Figures(65, (), tuple(panel(1, 1) for _ in range(6)), panels_left_out=1_035)
+
+    if report == "executive_summary":
+        executive_summary(made, figures)
+    else:
+        table = make_table(pl.DataFrame({"x": [0.5]}), (Column("x", FLOAT, "sql", "x"),), WORDS["en"], "UTC")
+        detailed_results(made, figures, table, 1)
+
+    notes = [note for block in made.blocks if block["type"] == "notes" for note in block["items"]]
+    own = ["Charts left out here: 2; the detailed results have them."] if report == "executive_summary" else []
+    assert notes[: len(own) + 1] == [
+        *own,
+        "Charts left out of all reports: 1,035; the data file (CSV, Parquet, XLSX …) has their rows.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "shown", "total", "title"),
+    [
+        ("en", 15, 1_020, "Rate: m (first 15 of 1,020)"),
+        ("de", 1, 3, "Rate: m (erste von 3)"),
+        ("pt", 2, 3, "Rate: m (primeiras 2 de 3)"),
+        ("es", 1, 3, "Rate: m (primera de 3)"),
+        ("es", 3, 3, "Rate: m"),
+    ],
+)
+def test_chart_when_a_panel_has_more_rows_than_it_draws_then_says_of_how_many(
+    language: Language, shown: int, total: int, title: str
+) -> None:
+    assert chart_block(draft(language), panel(shown, total), 236)["title"] == title
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

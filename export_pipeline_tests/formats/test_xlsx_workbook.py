@@ -220,6 +220,17 @@ def test_chart_when_it_has_intervals_then_error_bars_of_cells_that_follow_the_nu
     assert (second.y_axis.scaling.min, second.y_axis.scaling.max) == (-1.5, 0.5)
 
 
+def test_chart_when_a_panel_has_more_rows_than_it_draws_then_says_of_how_many() -> None:
+    seconds = Measure("Seconds", Aggregate.MEAN, "seconds")
+    chart = Chart("Lengths", ChartKind.BAR, "status", seconds, interval=("seconds", "seconds"), panels=("cost",))
+    rows = [("done", AT, 1, Decimal(n)) for n, count in enumerate((1, 16, 42, 2)) for _ in range(count)]
+
+    sheet = book(rows, Report(charts=(chart,)))["Charts"]
+
+    titles = ["Lengths: 0.0000", "Lengths: 1.0000 (first 15 of 16)", "Lengths: 2.0000 (first 15 of 42)"]
+    assert [sheet.cell(line, 13).value for line in (1, 19, 37, 55)] == [*titles, "Lengths: 3.0000 (first of 2)"]
+
+
 def _error_bars(chart: Any) -> tuple[str, str, str, str]:
     """Their type and directions, and the cells that say how far they go down and up."""
     [series] = chart.series
