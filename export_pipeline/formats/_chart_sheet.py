@@ -78,7 +78,7 @@ def _groups_drawn(series: Series) -> Series:
     if chart.measure.adds_up:
         rest = sum(value for value in series.values[most - 1 :] if value is not None)
         return Series(chart, (*labels, OTHERS), (*values, rest))
-    return Series(chart, labels, values)
+    return _in_part(Series(chart, labels, values), len(series.labels))
 
 
 def _in_part(series: Series, total: int) -> Series:

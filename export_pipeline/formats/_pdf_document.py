@@ -285,7 +285,9 @@ def chart_block(draft: Draft, series: Series, width: int) -> Block:
     texts = [(group.label, measured(style.words, chart.measure, group.value)) for group in shown]
     alt = "; ".join(f"{label} {value}" for label, value in texts[:_ALT_GROUPS])
     if chart.kind is not ChartKind.PIE or any(group.share is None for group in shown):
-        return draft.chart(chart.title, charts.bars(style, series, shown, width), alt)
+        # Where numbers add up, the last bar is that of all others.
+        title = chart.title + ("" if chart.measure.adds_up else in_part(style.words, len(shown), len(series.labels)))
+        return draft.chart(title, charts.bars(style, series, shown, width), alt)
     return draft.chart(chart.title, charts.donut(style, shown), alt, _legend(style, shown, chart.measure))
 
 

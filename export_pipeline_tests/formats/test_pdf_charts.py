@@ -161,6 +161,22 @@ def test_pie_when_a_number_is_negative_then_bars() -> None:
     assert (pie["mark"]["type"], drawn["layer"][0]["mark"]["type"]) == ("arc", "bar")
 
 
+@pytest.mark.parametrize(
+    ("aggregate", "groups", "title"),
+    [
+        (Aggregate.MEAN, 26, "By status (erste 8 von 26)"),
+        (Aggregate.MEAN, 8, "By status"),
+        (Aggregate.SUM, 26, "By status"),
+    ],
+)
+def test_bars_when_numbers_do_not_add_up_then_their_title_says_how_many_are_drawn(
+    aggregate: Aggregate, groups: int, title: str
+) -> None:
+    made = documents.draft(load_brand(None), "de", context(), "UTC")
+
+    assert chart_block(made, by_value([1.5] * groups, Measure("", aggregate, "cost")), 482)["title"] == title
+
+
 def test_groups_when_some_have_no_place_then_no_great_loss_is_among_the_others() -> None:
     found = by_value([*range(10, 1, -1), -400])
 

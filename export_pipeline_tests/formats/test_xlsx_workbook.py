@@ -259,6 +259,14 @@ def test_pie_when_many_groups_then_the_small_ones_together() -> None:
     assert found[-1] == (OTHERS, len(rows) - sum(range(14, 21)))
 
 
+def test_bars_when_numbers_do_not_add_up_then_their_title_says_how_many_are_drawn() -> None:
+    report = Report(charts=(Chart("Means", ChartKind.BAR, "status", Measure("Mean", Aggregate.MEAN, "seconds")),))
+
+    sheet = book([(f"status {n:02}", AT, n + 1, None) for n in range(30)], report)["Charts"]
+
+    assert sheet["M1"].value == "Means (first 19 of 30)"
+
+
 def test_pie_when_a_number_is_negative_then_bars_that_are_not_over_their_names() -> None:
     report = Report(charts=(Chart("Balance", ChartKind.PIE, "status", Measure("Cost", Aggregate.SUM, "cost")),))
 
