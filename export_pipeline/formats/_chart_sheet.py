@@ -65,6 +65,9 @@ def _groups_drawn(series: Series) -> Series:
     """The groups that are drawn: all of them in time; the greatest by value, the others together."""
     if series.chart.kind is ChartKind.PIE and series.has_negative:
         series = replace(series, chart=replace(series.chart, kind=ChartKind.BAR))
+    if series.period:
+        title = f"{series.chart.title} (here by {series.chart.bucket.value})"
+        series = replace(series, chart=replace(series.chart, title=title))
     chart, most = series.chart, MOST_GROUPS[series.chart.kind]
     if chart.interval:
         return _in_part(series, series.total)

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import NO_VALUE, Figures, Series, one_line
 from export_pipeline.formats._pdf_branding import Brand
-from export_pipeline.formats._pdf_chart_words import chart_words, in_part
+from export_pipeline.formats._pdf_chart_words import chart_words, in_part, title_in_time
 from export_pipeline.formats._pdf_charts import Spec, Style
 from export_pipeline.formats._pdf_table import MOST_CHARACTERS, Table
 from export_pipeline.formats._pdf_words import (
@@ -188,19 +188,20 @@ def _period(words: Words, context: FileContext, figures: Sequence[Figures]) -> s
     begin, end, zone = (context.filters.get(name, "") for name in _PERIOD[:3])
     if asked := _between(words, _day(words, begin), _day(words, end)):
         return f"{asked} ({zone})" if zone else asked
-    days = [
-        date.fromisoformat(label).toordinal() + day
-        for each in figures
-        for series in each.series
-        if series.chart.bucket in (Bucket.DAY, Bucket.WEEK)
-        for label in series.labels
-        for day in ((0, 6) if series.chart.bucket is Bucket.WEEK else (0,))
-    ]
+    days = [day for each in figures for series in each.series for day in _days(series)]
     if not days:
         return ""
     # The calendar's last week ends with its last day.
     ends = (date.fromordinal(min(day, date.max.toordinal())) for day in (min(days), max(days)))
     return _between(words, *(long_date(words, day) for day in ends))
+
+
+def _days(series: Series) -> list[int]:
+    """Days of the series, its first and last among them, counted from the calendar's beginning; none of months."""
+    if series.period:
+        return [day.toordinal() for day in series.period]
+    ends = {Bucket.DAY: (0,), Bucket.WEEK: (0, 6)}.get(series.chart.bucket, ())
+    return [date.fromisoformat(label).toordinal() + day for label in series.labels for day in ends]
 
 
 def _between(words: Words, begin: str, end: str) -> str:
@@ -272,7 +273,7 @@ def chart_block(draft: Draft, series: Series, width: int) -> Block:
         )
         year = first.year != last.year
         span = " – ".join(axis_label(style.words, day, monthly=monthly, year=year) for day in (first, last))
-        return draft.chart(chart.title, spec, span)
+        return draft.chart(title_in_time(style.words, series), spec, span)
     if series.bounds:
         single = [
             charts.Interval(label, value, bounds, measured(style.words, chart.measure, value))

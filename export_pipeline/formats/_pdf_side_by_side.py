@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import Series
+from export_pipeline.formats._pdf_chart_words import title_in_time
 from export_pipeline.formats._pdf_comparison import Comparison, Finding
 from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, chart_block, subject_label
 from export_pipeline.formats._pdf_words import WORDS, Words, measured, number, p_text, percentage
@@ -101,7 +102,7 @@ def _compared_charts(draft: Draft, found: Comparison, labels: Sequence[str]) -> 
             palette = draft.style.branding.colours.series
             legend = [{"colour": palette[at % len(palette)], "label": label} for at, label in enumerate(labels)]
             spec = charts.lines(draft.style, several, FULL, TREND_HEIGHT)
-            items.append({**draft.chart(chart.title, spec, ", ".join(labels)), "keys": legend})
+            items.append({**draft.chart(title_in_time(draft.words, first), spec, ", ".join(labels)), "keys": legend})
     return items
 
 

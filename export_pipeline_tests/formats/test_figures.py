@@ -95,11 +95,36 @@ def test_chart_when_days_between_have_no_rows_then_they_are_zero_but_not_centuri
     assert (series.labels, series.values) == (labels, values)
 
 
-def test_chart_when_weeks_between_are_of_many_years_then_they_are_zero_too() -> None:
-    rows = pl.LazyFrame({"at": [date(2008, 4, 21), date(2026, 11, 16)]})
-    chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.COUNT), Bucket.WEEK)
+@pytest.mark.parametrize(
+    ("aggregate", "bucket", "last", "drawn", "points", "end"),
+    [
+        (Aggregate.COUNT, Bucket.DAY, date(2008, 11, 6), Bucket.DAY, 200, None),
+        (Aggregate.COUNT, Bucket.DAY, date(2008, 11, 7), Bucket.WEEK, 29, date(2008, 11, 7)),
+        (Aggregate.COUNT, Bucket.DAY, date(2018, 11, 7), Bucket.MONTH, 128, date(2018, 11, 7)),
+        (Aggregate.COUNT, Bucket.WEEK, date(2026, 11, 18), Bucket.MONTH, 224, date(2026, 11, 22)),
+        (Aggregate.SUM, Bucket.WEEK, date(2010, 11, 17), Bucket.WEEK, 135, None),
+        (Aggregate.MEAN, Bucket.DAY, date(2018, 11, 7), Bucket.DAY, 2, None),
+    ],
+)
+def test_chart_when_points_in_time_are_too_many_then_weeks_or_months(
+    aggregate: Aggregate, bucket: Bucket, last: date, drawn: Bucket, points: int, end: date | None
+) -> None:
+    first = date(2008, 4, 21)
+    rows = pl.LazyFrame({"at": [first, last], "one": [1, 1]})
+    chart = Chart("", ChartKind.LINE, "at", Measure("", aggregate, "one"), bucket)
     [series] = compute(rows, Report(charts=(chart,))).series
-    assert (len(series.values), sum(value or 0 for value in series.values)) == (970, 2)
+    assert (series.chart.bucket, len(series.values)) == (drawn, points)
+    assert sum(value or 0 for value in series.values) == 2
+    assert series.period == (end and (first, end))
+
+
+def test_chart_when_many_days_have_means_then_weeks_are_those_of_their_rows() -> None:
+    days = [date.fromordinal(date(2020, 1, 6).toordinal() + day) for day in range(201)]
+    rows = pl.LazyFrame({"at": [*days, days[0]], "cost": [3.0] * 201 + [11.0]})
+    chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.MEAN, "cost"), Bucket.DAY)
+    [series] = compute(rows, Report(charts=(chart,)), zone="Asia/Tokyo").series
+    assert series.labels[:2] == ("2020-01-06", "2020-01-13")
+    assert (len(series.values), series.values[:2]) == (29, (4.0, 3.0))
 
 
 def test_sum_when_it_is_longer_than_64_bits_then_every_digit_of_it() -> None:

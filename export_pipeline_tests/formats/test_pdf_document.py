@@ -1,5 +1,6 @@
 """What a report says of itself, before it is drawn."""
 
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,7 @@ from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
 from export_pipeline.model.dataset import FLOAT, Column
 from export_pipeline.model.format import FileContext
-from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure
 from export_pipeline_tests.formats.tables import SNAPSHOT_AT
 
 
@@ -61,6 +62,24 @@ def test_period_when_dates_were_asked_for_then_as_they_were(
     period, rows = facts(made, 1, ("", [], 0), [])
     assert period == [made.words.period, expected]
     assert rows == [made.words.rows, "1"]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "labels", "title"),
+    [
+        (Bucket.WEEK, ("2010-11-01", "2010-11-08"), "Calls per day (hier je Woche)"),
+        (Bucket.MONTH, ("2010-11", "2010-12"), "Calls per day (hier je Monat)"),
+    ],
+)
+def test_chart_when_its_days_are_drawn_as_weeks_or_months_then_said_and_the_period_is_of_days(
+    bucket: Bucket, labels: tuple[str, ...], title: str
+) -> None:
+    chart = Chart("Calls per day", ChartKind.LINE, "at", Measure("", Aggregate.COUNT), bucket)
+    series = Series(chart, labels, (1, 2), period=(date(2010, 11, 3), date(2010, 12, 24)))
+    made = draft("de")
+
+    assert chart_block(made, series, 482)["title"] == title
+    assert facts(made, 3, ("", [], 0), [Figures(3, (), (series,))])[0][1] == "3. November 2010 – 24. Dezember 2010"
 
 
 @pytest.mark.parametrize(("value", "titles"), [(0, ["Mean by source"]), (3, ["Found by source", "Mean by source"])])

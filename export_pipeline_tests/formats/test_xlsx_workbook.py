@@ -173,6 +173,13 @@ def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
     ]
 
 
+def test_charts_when_days_are_too_many_then_weeks_and_their_title_says_so() -> None:
+    sheet = book([("done", AT + timedelta(days=day), 1, None) for day in range(210)])["Charts"]
+
+    assert [sheet["P1"].value, sheet["P2"].value] == ["Calls per day (here by week)", "Week"]
+    assert (sheet["P3"].value, sheet["Q4"].value) == (datetime(2010, 11, 15), 7)
+
+
 def test_charts_when_a_group_has_a_long_name_then_cut_and_marked() -> None:
     sheet = book([("long " * 2_000, AT, 1200, None)])["Charts"]
 
