@@ -61,7 +61,13 @@ class Group:
 
 def format_locale(words: Words) -> dict[str, Any]:
     """How Vega-Lite writes the numbers on axes (a d3 locale)."""
-    return {"decimal": words.decimal, "thousands": words.group, "grouping": [3], "currency": ["", ""]}
+    return {
+        "decimal": words.decimal,
+        "thousands": words.group,
+        "grouping": [3],
+        "currency": ["", ""],
+        "percent": words.percent,
+    }
 
 
 def groups(style: Style, series: Series, most: int = _MOST_BARS) -> list[Group]:

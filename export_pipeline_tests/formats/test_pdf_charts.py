@@ -14,7 +14,7 @@ from export_pipeline.datasets.team_activity import DATASET as TEAM_ACTIVITY
 from export_pipeline.formats import _pdf_document as documents
 from export_pipeline.formats._figures import Series
 from export_pipeline.formats._pdf_branding import Branding, Fonts, load_brand
-from export_pipeline.formats._pdf_charts import Style, bars, donut, groups, lines
+from export_pipeline.formats._pdf_charts import Style, bars, donut, format_locale, groups, lines
 from export_pipeline.formats._pdf_document import chart_block
 from export_pipeline.formats._pdf_words import WORDS
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
@@ -88,6 +88,10 @@ def test_line_when_numbers_are_small_or_large_then_no_two_labels_of_its_axis_are
     axis = spec["layer"][-2]["encoding"]["y"]["axis"]
     assert [format(tick, axis["format"].replace("2~e", "0e")) for tick in axis["values"]] == labels
     assert spec["width"] > 300
+
+
+def test_axis_when_it_shows_shares_then_per_cent_as_the_language_has_it() -> None:
+    assert format_locale(WORDS["de"])["percent"] == "\u00a0%"
 
 
 def test_line_when_it_counts_few_then_its_axis_has_whole_numbers() -> None:
