@@ -72,8 +72,9 @@ def _groups_drawn(series: Series) -> Series:
     if chart.interval:
         return _in_part(series, series.total)
     if chart.bucket is Bucket.VALUE:
-        # A group without anything to count would be a bar or slice that is not there.
-        shown = [(label, value) for label, value in zip(series.labels, series.values, strict=True) if value]
+        # A group without anything to count would be a bar or slice that is not there; a mean of 0 is one.
+        pairs = zip(series.labels, series.values, strict=True)
+        shown = [pair for pair in pairs if pair[1] or (pair[1] is not None and not chart.measure.adds_up)]
         series = Series(chart, tuple(label for label, _ in shown), tuple(value for _, value in shown))
     if chart.bucket is not Bucket.VALUE or len(series.labels) <= most:
         return series

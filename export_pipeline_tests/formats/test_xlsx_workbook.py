@@ -274,6 +274,14 @@ def test_bars_when_numbers_do_not_add_up_then_their_title_says_how_many_are_draw
     assert sheet["M1"].value == "Means (first 19 of 30)"
 
 
+def test_bars_when_a_mean_is_0_then_a_group_like_the_others() -> None:
+    report = Report(charts=(Chart("Means", ChartKind.BAR, "status", Measure("Mean", Aggregate.MEAN, "seconds")),))
+
+    sheet = book([("done", AT, 5, None), ("lost", AT, 0, None), ("busy", AT, None, None)], report)["Charts"]
+
+    assert [sheet[place].value for place in ("M3", "M4", "M5")] == ["done", "lost", None]
+
+
 def test_pie_when_a_number_is_negative_then_bars_that_are_not_over_their_names() -> None:
     report = Report(charts=(Chart("Balance", ChartKind.PIE, "status", Measure("Cost", Aggregate.SUM, "cost")),))
 
