@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from export_pipeline.formats._cells import CUT_MARK, cut
 from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._locale import LOCALES, Locale
 from export_pipeline.formats._summary_sheet import measure_format
-from export_pipeline.model.report import Aggregate, Bucket, ChartKind
+from export_pipeline.model.report import Bucket, ChartKind
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -62,20 +63,33 @@ def add_charts(book: Workbook, name: str, charts: Sequence[Series], locale: Loca
 
 def _groups_drawn(series: Series) -> Series:
     """The groups that are drawn: all of them in time; the greatest by value, the others together."""
+    if series.chart.kind is ChartKind.PIE and series.has_negative:
+        series = replace(series, chart=replace(series.chart, kind=ChartKind.BAR))
+    if series.period:
+        title = f"{series.chart.title} (here by {series.chart.bucket.value})"
+        series = replace(series, chart=replace(series.chart, title=title))
     chart, most = series.chart, MOST_GROUPS[series.chart.kind]
     if chart.interval:
-        return series
+        return _in_part(series, series.total)
     if chart.bucket is Bucket.VALUE:
-        # A group without anything to count would be a bar or slice that is not there.
-        shown = [(label, value) for label, value in zip(series.labels, series.values, strict=True) if value]
+        # A group without anything to count would be a bar or slice that is not there; a mean of 0 is one.
+        pairs = zip(series.labels, series.values, strict=True)
+        shown = [pair for pair in pairs if pair[1] or (pair[1] is not None and not chart.measure.adds_up)]
         series = Series(chart, tuple(label for label, _ in shown), tuple(value for _, value in shown))
     if chart.bucket is not Bucket.VALUE or len(series.labels) <= most:
         return series
     labels, values = series.labels[: most - 1], series.values[: most - 1]
-    if chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM):
+    if chart.measure.adds_up:
         rest = sum(value for value in series.values[most - 1 :] if value is not None)
         return Series(chart, (*labels, OTHERS), (*values, rest))
-    return Series(chart, labels, values)
+    return _in_part(Series(chart, labels, values), len(series.labels))
+
+
+def _in_part(series: Series, total: int) -> Series:
+    """The series, whose title says so where there are more than it draws."""
+    drawn = len(series.labels)
+    part = f" (first of {total:,})" if drawn == 1 else f" (first {drawn:,} of {total:,})"
+    return replace(series, chart=replace(series.chart, title=series.chart.title + part * (drawn < total)))
 
 
 def _write_numbers(
@@ -156,13 +170,14 @@ def _insert_chart(
         numbers = {
             "name": chart.measure.title,
             "num_format": shown,
-            "min": 0 if all(value is None or value >= 0 for value in series.values) else None,
+            "min": None if series.has_negative else 0,
             "major_gridlines": {"visible": True, "line": {"color": "#D9D9D9"}},
             "line": {"none": True},
         }
         if chart.kind is ChartKind.BAR:
             # Bars lie: their groups are below each other, the greatest on top, their numbers at their ends.
-            excel_chart.set_y_axis(_label_axis(series, locale) | {"reverse": True})
+            # Their names stand at the edge: at 0 bars of negative numbers would lie over them.
+            excel_chart.set_y_axis(_label_axis(series, locale) | {"reverse": True, "label_position": "low"})
             hidden = {"visible": False, "major_gridlines": {"visible": False}}
             # A number would lie under its error bar: there the axis says it, below.
             said = {"label_position": "high"} | _reach(series)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ _MOST_CHARACTERS = 60
 #: Days, weeks and months without rows are counted as 0 up to so many, not over centuries that a wrong date would open.
 _MOST_POINTS = 4_000
 _DAYS = {Bucket.DAY: 1, Bucket.WEEK: 7, Bucket.MONTH: 30}
+#: More points than these cannot be told apart in a chart as wide as a page: its days become weeks, its weeks months.
+_MOST_TOLD_APART = 200
+_EPOCH = date(1970, 1, 1).toordinal()
 #: Control characters, and the two that XML does not have.
 _UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 #: How groups in time are labelled, a week by its Monday.
@@ -33,56 +37,117 @@ _FORMATS = {Bucket.DAY: "%Y-%m-%d", Bucket.WEEK: "%Y-%m-%d", Bucket.MONTH: "%Y-%
 class Series:
     """A chart's numbers: each group's label and its number, in the order to draw. No number: no row counted; but days,
     weeks and months between others are 0 where numbers add up. `bounds`: where the chart has intervals, those of each
-    number, as far as there is one."""
+    number, as far as there is one. `total`: how many rows there are to draw each by itself, of which these are the
+    first. `period`: where the chart is `Coarse`, its first and last day."""
 
     chart: Chart
     labels: tuple[str, ...]
     values: tuple[float | None, ...]
     bounds: tuple[tuple[float, float] | None, ...] = ()
+    total: int = 0
+    period: tuple[date, date] | None = None
+
+    @property
+    def has_negative(self) -> bool:
+        """Whether a number is less than 0: then there are no shares of a whole, and no pie."""
+        return any(value is not None and value < 0 for value in self.values)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The report's numbers for one set of rows."""
+    """The report's numbers for one set of rows; `panels_left_out`: how many more charts single rows would make."""
 
     rows: int
     figures: tuple[tuple[Measure, float | None], ...]
     series: tuple[Series, ...]
+    panels_left_out: int = 0
 
 
-def compute(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> Figures:
-    """The report's numbers for the frame's rows; `zone` (IANA) is whose days and months are counted. The frame is read
-    once for all of them where the engine can."""
+@dataclass(frozen=True)
+class Coarse:
+    """What a chart with too many points in time is drawn by instead, and the first and last day that it is about."""
+
+    bucket: Bucket
+    period: tuple[date, date]
+
+
+def coarsened(frame: pl.LazyFrame, report: Report, *, zone: str = "UTC") -> dict[Chart, Coarse]:
+    """The report's charts in time that would have too many points for the frame's rows."""
     import polars as pl
 
+    charts = [chart for chart in report.charts if chart.bucket in (Bucket.DAY, Bucket.WEEK)]
+    if not charts:
+        return {}
+    points = [_in_time(pl.col(chart.by), chart.bucket, zone, frame).to_physical() for chart in charts]
+    told = [each for point in points for each in (point.min(), point.max(), point.drop_nulls().n_unique())]
+    with surfacing():
+        row = frame.select(each.alias(str(place)) for place, each in enumerate(told)).collect(engine="streaming").row(0)
+    found = {}
+    for chart, first, last, points_found in zip(charts, row[::3], row[1::3], row[2::3], strict=True):
+        if first is None or not 1 <= _EPOCH + first <= _EPOCH + last <= date.max.toordinal():
+            continue
+        days = last - first + _DAYS[chart.bucket]
+        bucket = _told_apart(chart, days, points_found)
+        if bucket is not chart.bucket:
+            end = min(_EPOCH + first + days - 1, date.max.toordinal())
+            found[chart] = Coarse(bucket, (date.fromordinal(_EPOCH + first), date.fromordinal(end)))
+    return found
+
+
+def _told_apart(chart: Chart, days: int, points: int) -> Bucket:
+    """The finest bucket, from the chart's on, of which there are not too many in so many days; months where all are."""
+    buckets = list(_DAYS)
+    for bucket in buckets[buckets.index(chart.bucket) : -1]:
+        filled = math.ceil(days / _DAYS[bucket])
+        without_gaps = chart.measure.adds_up and filled <= _MOST_POINTS
+        if (filled if without_gaps else min(filled, points)) <= _MOST_TOLD_APART:
+            return bucket
+    return buckets[-1]
+
+
+def compute(
+    frame: pl.LazyFrame, report: Report, *, zone: str = "UTC", coarse: Mapping[Chart, Coarse] | None = None
+) -> Figures:
+    """The report's numbers for the frame's rows; `zone` (IANA) is whose days and months are counted; `coarse` are the
+    charts that are, of these rows if not given. The frame is read once for that, and once for all numbers, where the
+    engine can."""
+    import polars as pl
+
+    coarse = coarsened(frame, report, zone=zone) if coarse is None else coarse
+    charts = [replace(chart, bucket=coarse[chart].bucket) if chart in coarse else chart for chart in report.charts]
     schema = frame.collect_schema()
     totals = frame.select(
         pl.len().alias("rows"), *(_number(figure, schema).alias(str(n)) for n, figure in enumerate(report.figures))
     )
     groups = [
         _single_rows(frame, chart, chart.interval) if chart.interval else _grouped(frame, chart, zone)
-        for chart in report.charts
+        for chart in charts
     ]
+    counts = [_panel_rows(frame, chart) for chart in charts if chart.interval]
     with surfacing():
-        total, *found = pl.collect_all([totals, *groups], engine="streaming")
-    row = total.row(0)
+        total, *found = pl.collect_all([totals, *groups, *counts], engine="streaming")
+    row, counted = total.row(0), iter(found[len(groups) :])
+    series = [
+        _panels(chart, group, next(counted))
+        if chart.interval
+        else [replace(_series(chart, group), period=coarse[declared].period if declared in coarse else None)]
+        for declared, chart, group in zip(report.charts, charts, found, strict=False)
+    ]
     return Figures(
         rows=int(row[0]),
         figures=tuple(zip(report.figures, map(_as_number, row[1:]), strict=True)),
-        series=tuple(
-            series
-            for chart, group in zip(report.charts, found, strict=True)
-            for series in (_panels(chart, group) if chart.interval else [_series(chart, group)])
-        ),
+        series=tuple(each for several in series for each in several),
+        panels_left_out=sum(panels.height for panels in found[len(groups) :])
+        - sum(bool(each.bounds) for several in series for each in several),
     )
 
 
 def _series(chart: Chart, group: pl.DataFrame) -> Series:
     labels, values = group["label"].to_list(), list(map(_as_number, group["number"].to_list()))
-    if chart.bucket is not Bucket.VALUE and chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM):
+    if chart.bucket is not Bucket.VALUE and chart.measure.adds_up:
         found = dict(zip(labels, values, strict=True))
         labels = _without_gaps(labels, chart.bucket)
-        values = [found.get(label, 0.0) for label in labels]
+        values = [found.get(label, 0) for label in labels]
     pairs = list(zip(map(one_line, labels), values, strict=True))
     if chart.bucket is Bucket.VALUE and not chart.interval:
         # NaN was the greatest; no value comes last.
@@ -102,21 +167,20 @@ def _without_gaps(labels: list[str], bucket: Bucket) -> list[str]:
     return list(dict.fromkeys(date.fromordinal(day).isoformat()[: len(labels[0])] for day in every))
 
 
-def _panels(chart: Chart, rows: pl.DataFrame) -> list[Series]:
+def _panels(chart: Chart, shown: pl.DataFrame, counts: pl.DataFrame) -> list[Series]:
     """One series for each combination of the panels' values, in the order of the first row that has it; its title
-    names the values that are not the same in all of them, at least the last, and whether there may be more rows."""
-    shown = rows.head(_MOST_SINGLE_ROWS)
+    names the values that are not the same in all of them, at least the last. `counts`: how many rows each has."""
     names = [str(place) for place in range(len(chart.panels))]
+    totals = {tuple(values): total for *values, total in counts.rows()}
     telling = [name for name in names if shown[name].n_unique() > 1] or names[-1:]
     found = []
     for whole in shown.partition_by(names, maintain_order=True) if names else [shown]:
         panel = whole.head(_MOST_PANEL_ROWS)
         title = ": ".join(filter(None, [chart.title, " · ".join(_shortened(panel[name][0]) for name in telling)]))
-        if panel.height < whole.height or shown.height < rows.height:
-            title += f" (first {panel.height} rows)"
         ends = (map(_as_number, row) for row in panel.select("low", "high").rows())
         bounds = tuple(None if low is None or high is None else (low, high) for low, high in ends)
-        found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds))
+        total = totals.get(tuple(whole[name][0] for name in names), 0)
+        found.append(replace(_series(replace(chart, title=title), panel), bounds=bounds, total=total))
     return found
 
 
@@ -131,24 +195,36 @@ def _shortened(text: str) -> str:
 
 
 def _single_rows(frame: pl.LazyFrame, chart: Chart, interval: tuple[str, str]) -> pl.LazyFrame:
-    """The rows that have a number, each with its label, interval and panels; one more than are drawn."""
+    """The first rows that have a number, each with its label, interval and panels."""
     import polars as pl
-
-    def text(name: str) -> pl.Expr:
-        return group_label(pl.col(name))
 
     value, (low, high) = pl.col(chart.measure.column), interval
     return (
         frame.filter(value.is_not_null())
         .select(
-            text(chart.by).alias("label"),
+            group_label(pl.col(chart.by)).alias("label"),
             value.alias("number"),
             pl.col(low).alias("low"),
             pl.col(high).alias("high"),
-            *(text(panel).alias(str(place)) for place, panel in enumerate(chart.panels)),
+            *_panel_names(chart),
         )
-        .head(_MOST_SINGLE_ROWS + 1)
+        .head(_MOST_SINGLE_ROWS)
     )
+
+
+def _panel_rows(frame: pl.LazyFrame, chart: Chart) -> pl.LazyFrame:
+    """How many rows each panel has."""
+    import polars as pl
+
+    rows, names = frame.filter(pl.col(chart.measure.column).is_not_null()), _panel_names(chart)
+    counted = rows.group_by(names).agg(pl.len().alias("total")) if names else rows.select(pl.len().alias("total"))
+    return counted.filter(pl.col("total") > 0)
+
+
+def _panel_names(chart: Chart) -> list[pl.Expr]:
+    import polars as pl
+
+    return [group_label(pl.col(panel)).alias(str(place)) for place, panel in enumerate(chart.panels)]
 
 
 def _grouped(frame: pl.LazyFrame, chart: Chart, zone: str) -> pl.LazyFrame:
@@ -160,7 +236,8 @@ def _grouped(frame: pl.LazyFrame, chart: Chart, zone: str) -> pl.LazyFrame:
         order = ["number", "label"]
     else:
         frame = frame.filter(label.is_not_null())
-        grouped = frame.group_by(_in_time(label, chart.bucket, zone, frame).alias("label"))
+        days = _in_time(label, chart.bucket, zone, frame)
+        grouped = frame.group_by(days.dt.strftime(_FORMATS[chart.bucket]).alias("label"))
         order = ["label"]
     numbers = grouped.agg(_number(chart.measure, frame.collect_schema()).alias("number"))
     return numbers.sort(order, descending=[name == "number" for name in order], nulls_last=True)
@@ -175,12 +252,13 @@ def group_label(value: pl.Expr) -> pl.Expr:
 
 
 def _in_time(label: pl.Expr, bucket: Bucket, zone: str, frame: pl.LazyFrame) -> pl.Expr:
+    """The day, or the week's Monday."""
     import polars as pl
 
     [name] = label.meta.root_names()
     is_timestamp = isinstance(frame.collect_schema()[name], pl.Datetime)
     day = local_days(label, zone) if is_timestamp else label
-    return (day.dt.truncate("1w") if bucket is Bucket.WEEK else day).dt.strftime(_FORMATS[bucket])
+    return day.dt.truncate("1w") if bucket is Bucket.WEEK else day
 
 
 def local_days(moments: pl.Expr, zone: str) -> pl.Expr:

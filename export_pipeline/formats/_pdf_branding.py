@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from export_pipeline.formats._pdf_words import Language
 from export_pipeline.model.errors import Broken
@@ -36,16 +36,25 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+_SERIES = ("#1f3a5f", "#5b8db8", "#b5532a", "#d9a441", "#6b8f71", "#8a6d9b", "#9aa3ad")
+
+
 class Colours(_Part):
-    """The colours, as `#rrggbb`; `series` are those of a chart's groups, in order."""
+    """The colours, as `#rrggbb`; `series` are those of a chart's groups, in order, the default's behind fewer than it
+    has: no two subjects share one."""
 
     primary: Colour = "#1f3a5f"
     accent: Colour = "#b5532a"
     text: Colour = "#1c2430"
     muted: Colour = "#67707c"
-    series: Annotated[list[Colour], Field(min_length=2, max_length=12)] = Field(
-        default_factory=lambda: ["#1f3a5f", "#5b8db8", "#b5532a", "#d9a441", "#6b8f71", "#8a6d9b", "#9aa3ad"]
-    )
+    series: Annotated[list[Colour], Field(min_length=2, max_length=12)] = Field(default_factory=lambda: list(_SERIES))
+
+    @field_validator("series")
+    @classmethod
+    def _filled(cls, series: list[str]) -> list[str]:
+        given = {colour.lower() for colour in series}
+        others = [colour for colour in _SERIES if colour not in given]
+        return series + others[: max(0, len(_SERIES) - len(series))]
 
 
 class Fonts(_Part):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export_pipeline.formats._figures import NO_VALUE, Series
-from export_pipeline.formats._pdf_axes import in_time, milliseconds, ticks_of
+from export_pipeline.formats._pdf_axes import in_time, milliseconds, number_format, ticks_of
 from export_pipeline.formats._pdf_branding import Branding, Fonts
 from export_pipeline.formats._pdf_ticks import time_ticks
 from export_pipeline.formats._pdf_words import Words, measured, number, percentage
@@ -24,6 +24,10 @@ _MOST_SLICES = 6
 #: Room for labels (points) in a chart as wide as the page, and in a narrower one.
 _WIDE = 300
 _WIDE_LABEL, _NARROW_LABEL = 152, 102
+#: Between a label and its plot.
+_LABEL_GAP = 6
+#: What labels and a plot keep of it beside long numbers.
+_LEAST_LABEL, _LEAST_PLOT = 50, 40
 _TEXT_SIZE = 8.5
 #: A character's mean width (em) in the default font, and in a wide one, which any other may be.
 _DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
@@ -31,8 +35,6 @@ _DEFAULT_WIDTH, _OTHER_WIDTH = 0.48, 0.64
 _MOST_MARKED = 40
 #: The longest label of an axis of time, such as 17. Nov 2010.
 _DATE_CHARACTERS = 12
-#: From then on a quarter of the axis is a whole number.
-_WHOLE_AXIS = 4
 _BAR_HEIGHT = 17
 #: A part of a stack narrower than this has no room for its number.
 _LEAST_NAMED = 0.07
@@ -59,16 +61,25 @@ class Group:
 
 def format_locale(words: Words) -> dict[str, Any]:
     """How Vega-Lite writes the numbers on axes (a d3 locale)."""
-    return {"decimal": words.decimal, "thousands": words.group, "grouping": [3], "currency": ["", ""]}
+    return {
+        "decimal": words.decimal,
+        "thousands": words.group,
+        "grouping": [3],
+        "currency": ["", ""],
+        "percent": words.percent,
+    }
 
 
 def groups(style: Style, series: Series, most: int = _MOST_BARS) -> list[Group]:
-    """The series' groups, the last of them the sum of those that have no place where numbers add up."""
-    adds_up = series.chart.measure.aggregate in (Aggregate.COUNT, Aggregate.SUM)
+    """The series' groups, the last of them the sum of those that have no place where numbers add up. Shares of a whole
+    are told where they add up and none is negative."""
+    adds_up = series.chart.measure.adds_up
     labels = [style.words.none if label == NO_VALUE else label for label in series.labels]
     pairs = [pair for pair in zip(labels, series.values, strict=True) if pair[1] or not adds_up]
-    total = sum(value or 0.0 for _, value in pairs) if adds_up else 0.0
+    total = sum(value or 0.0 for _, value in pairs) if adds_up and not series.has_negative else 0.0
     if len(pairs) > most:
+        if adds_up:  # no great loss is one of the others
+            pairs.sort(key=lambda pair: -abs(pair[1] or 0))
         rest = pairs[most - 1 :] if adds_up else []
         pairs = pairs[: most - 1 if adds_up else most]
         if rest:
@@ -81,7 +92,7 @@ def donut(style: Style, shown: Sequence[Group]) -> Spec:
     """Shares of a whole; the names are in a legend that the page sets beside it."""
     palette = style.branding.colours.series
     values = [
-        {"order": index, "value": max(0.0, group.value or 0.0), "colour": palette[index % len(palette)]}
+        {"order": index, "value": float(group.value or 0), "colour": palette[index % len(palette)]}
         for index, group in enumerate(shown)
     ]
     return _spec(
@@ -107,35 +118,40 @@ def slices(style: Style, series: Series) -> list[Group]:
 
 
 def bars(style: Style, series: Series, shown: Sequence[Group], width: int) -> Spec:
-    """Numbers by group, the largest first, each written at its bar."""
-    measure = series.chart.measure
+    """Numbers by group, the largest first, each written at the right of its bar, which begins at 0."""
+    texts = [_bar_text(style, series.chart.measure, group) for group in shown]
+    left, right, plot_width = _sides(style, width, texts)
+    numbers = [float(group.value or 0) for group in shown]
+    lowest, highest = min([0.0, *numbers]), max([0.0, *numbers])
     values = [
         {
             "row": index,
-            "label": _cut(style, group.label, width),
-            "value": group.value or 0.0,
-            "text": _bar_text(style, measure, group),
+            "label": _cut(style, group.label, left),
+            "value": value,
+            "end": max(0.0, value),
+            "text": text,
         }
-        for index, group in enumerate(shown)
+        for index, (group, value, text) in enumerate(zip(shown, numbers, texts, strict=True))
     ]
     height = _BAR_HEIGHT * max(1, len(values))
-    left, right = _label_room(width), _room(style, [str(item["text"]) for item in values])
     row = {"field": "row", "type": "ordinal", "axis": None}
-    x = {"field": "value", "type": "quantitative", "axis": None, "scale": {"domainMin": 0}}
+    scale = {"domain": [lowest, highest if lowest or highest else 1.0], "nice": True}
+    x = {"type": "quantitative", "axis": None, "scale": scale}
     colours = style.branding.colours
     layers = [
         {
             "mark": {"type": "bar", "height": 10, "color": colours.primary, "cornerRadiusEnd": 1},
-            "encoding": {"x": x},
+            "encoding": {"x": {**x, "field": "value"}},
         },
-        _text({"dx": 5, "align": "left", "color": colours.text}, {"x": x, "text": {"field": "text"}}),
         _text(
-            {"x": -6, "align": "right", "color": colours.text},
-            {"text": {"field": "label"}},
+            {"dx": 5, "align": "left", "color": colours.text}, {"x": {**x, "field": "end"}, "text": {"field": "text"}}
         ),
+        _text({"x": -_LABEL_GAP, "align": "right", "color": colours.text}, {"text": {"field": "label"}}),
     ]
+    if lowest:
+        layers.append(_zero_line(style, x, _BAR_HEIGHT))
     plot = {"data": {"values": values}, "encoding": {"y": row}, "layer": layers}
-    return _spec(style, width - left - right, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)
+    return _spec(style, plot_width, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)
 
 
 @dataclass(frozen=True)
@@ -152,10 +168,11 @@ def intervals(style: Style, shown: Sequence[Interval], width: int, *, zero: bool
     """Values with their intervals, one beneath the other in the order given, in the colours of the subjects; `zero` is
     marked where it is what they are compared with."""
     palette, colours = style.branding.colours.series, style.branding.colours
+    left, right, plot_width = _sides(style, width, [item.text for item in shown])
     values = [
         {
             "row": index,
-            "label": _cut(style, item.label, width),
+            "label": _cut(style, item.label, left),
             "value": item.value,
             "low": item.bounds[0] if item.bounds else item.value,
             "high": item.bounds[1] if item.bounds else item.value,
@@ -164,12 +181,10 @@ def intervals(style: Style, shown: Sequence[Interval], width: int, *, zero: bool
         }
         for index, item in enumerate(shown)
     ]
-    left, right = _label_room(width), _room(style, [item.text for item in shown])
     row = {"field": "row", "type": "ordinal", "axis": None}
     color = {"field": "colour", "type": "nominal", "scale": None}
     scale = {"zero": zero, "nice": False, "padding": 6}
     x = {"type": "quantitative", "axis": None, "scale": scale}
-    plot_width = width - left - right
     layers = [
         {"mark": {"type": "rule", "color": "#e3e6ea", "x": 0, "x2": plot_width}},
         {
@@ -181,11 +196,10 @@ def intervals(style: Style, shown: Sequence[Interval], width: int, *, zero: bool
             "encoding": {"x": {**x, "field": "value"}, "color": color},
         },
         _text({"x": plot_width + 8, "align": "left", "color": colours.text}, {"text": {"field": "text"}}),
-        _text({"x": -6, "align": "right", "color": colours.text}, {"text": {"field": "label"}}),
+        _text({"x": -_LABEL_GAP, "align": "right", "color": colours.text}, {"text": {"field": "label"}}),
     ]
     if zero:
-        mark = {"type": "tick", "orient": "vertical", "size": _BAR_HEIGHT + 3, "color": colours.muted}
-        layers.insert(1, {"mark": mark, "encoding": {"x": {**x, "datum": 0}}})
+        layers.insert(1, _zero_line(style, x, _BAR_HEIGHT + 3))
     plot = {"data": {"values": values}, "encoding": {"y": row}, "layer": layers}
     height = (_BAR_HEIGHT + 3) * max(1, len(values))
     return _spec(style, plot_width, height, {"left": left, "right": right, "top": 2, "bottom": 2}, plot)
@@ -211,7 +225,8 @@ def stacks(style: Style, rows: Sequence[tuple[str, Sequence[float]]], width: int
                 }
             )
             start += share
-    names = [{"row": index, "label": _cut(style, label, width)} for index, (label, _) in enumerate(rows)]
+    left = _label_room(width)
+    names = [{"row": index, "label": _cut(style, label, left)} for index, (label, _) in enumerate(rows)]
     row = {"field": "row", "type": "ordinal", "axis": None}
     x = {"type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}}
     layers: list[Spec] = [
@@ -239,10 +254,11 @@ def stacks(style: Style, rows: Sequence[tuple[str, Sequence[float]]], width: int
         },
         {
             "data": {"values": names},
-            **_text({"x": -6, "align": "right", "color": colours.text}, {"y": row, "text": {"field": "label"}}),
+            **_text(
+                {"x": -_LABEL_GAP, "align": "right", "color": colours.text}, {"y": row, "text": {"field": "label"}}
+            ),
         },
     ]
-    left = _label_room(width)
     height = (_BAR_HEIGHT + 5) * max(1, len(rows))
     return _spec(style, width - left - 6, height, {"left": left, "right": 6, "top": 2, "bottom": 2}, {"layer": layers})
 
@@ -260,12 +276,14 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
     dated = sorted({day for series in several for day, _ in in_time(series)})
     days = [milliseconds(day) for day in dated]
     share = chart.measure.aggregate is Aggregate.SHARE
-    counts = chart.measure.aggregate is Aggregate.COUNT
-    steps = ticks_of([value or 0.0 for series in several for _, value in in_time(series)], counts=counts)
-    whole = max(steps[-1], -steps[0]) >= _WHOLE_AXIS
+    values = [0.0 if value is None else value for series in several for value in series.values]
+    # Counts, and sums of whole numbers.
+    steps = ticks_of(values, whole=all(isinstance(value, int) for value in values))
     character = _character_width(style)
     half = math.ceil(character * _DATE_CHARACTERS / 2)  # the first and the last label reach beyond the axis
-    numbers = [number(words, end, 0 if whole else 2) for end in (steps[0], steps[-1])]
+    pattern = number_format(steps, share=share)
+    # Python writes them as d3 does, but for the trimmed zeros and the words' separators, which are as long.
+    numbers = [format(end, pattern.replace("~", "")) for end in (steps[0], steps[-1])]
     left, right = max(half, _room(style, numbers)), half
     plot_width = width - left - right
     ticks = [
@@ -285,7 +303,7 @@ def lines(style: Style, several: Sequence[Series], width: int, height: int) -> S
         "axis": {
             "title": None,
             "values": steps,
-            "format": ".0%" if share else (",.0f" if whole else ",.2f"),
+            "format": pattern,
             "labelOverlap": False,
             "domain": False,
             "ticks": False,
@@ -336,6 +354,12 @@ def _text(mark: Spec, encoding: Spec) -> Spec:
     return {"mark": {"type": "text", "fontSize": _TEXT_SIZE, "baseline": "middle", **mark}, "encoding": encoding}
 
 
+def _zero_line(style: Style, x: Spec, height: int) -> Spec:
+    """A row's part of the line that marks 0."""
+    mark = {"type": "tick", "orient": "vertical", "size": height, "color": style.branding.colours.muted}
+    return {"mark": mark, "encoding": {"x": {**x, "datum": 0}}}
+
+
 def _is_dark(colour: str) -> bool:
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return 0.299 * red + 0.587 * green + 0.114 * blue < 150
@@ -343,6 +367,14 @@ def _is_dark(colour: str) -> bool:
 
 def _label_room(width: int) -> int:
     return _WIDE_LABEL if width > _WIDE else _NARROW_LABEL
+
+
+def _sides(style: Style, width: int, texts: Sequence[str]) -> tuple[int, int, int]:
+    """The room for labels, that for the texts, and the width of the plot between them. Labels have less where the texts
+    are long; where that is not enough the chart is wider than asked for, which makes it smaller on the page."""
+    right = _room(style, texts)
+    left = max(_LEAST_LABEL, min(_label_room(width), width - right - _LEAST_PLOT))
+    return left, right, max(_LEAST_PLOT, width - left - right)
 
 
 def _room(style: Style, texts: Sequence[str]) -> int:
@@ -360,7 +392,7 @@ def _bar_text(style: Style, measure: Any, group: Group) -> str:
     return value if group.share is None else f"{value} · {percentage(style.words, group.share)}"
 
 
-def _cut(style: Style, label: str, width: int) -> str:
-    most = int(_label_room(width) / _character_width(style))
+def _cut(style: Style, label: str, room: int) -> str:
+    most = int((room - _LABEL_GAP) / _character_width(style))
     label = " ".join(label.split())
     return label if len(label) <= most else label[: most - 1].rstrip() + "…"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export_pipeline.formats._figures import NO_VALUE, Figures, compute, group_label, local_days
+from export_pipeline.formats._figures import NO_VALUE, Figures, coarsened, compute, group_label, local_days
 from export_pipeline.formats._significance import (
     ALPHA,
     Rate,
@@ -136,10 +136,11 @@ def compare(
     # Single rows are in no order that subjects would share.
     report = replace(report, charts=tuple(chart for chart in report.charts if not chart.interval))
     figures, samples = [], []
+    coarse = coarsened(frame, report, zone=zone)  # of all subjects, whose lines are in one chart
     for name in names:
         still_wanted()
         rows = frame.filter(pl.col(_LABEL) == name)
-        figures.append(compute(rows, report, zone=zone))
+        figures.append(compute(rows, report, zone=zone, coarse=coarse))
         samples.append([_summary(rows, measure) for measure in report.figures])
     findings = tuple(
         tuple(_findings([figure.figures[index][1] for figure in figures], [row[index] for row in samples]))

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import NO_VALUE, Figures, Series, one_line
 from export_pipeline.formats._pdf_branding import Brand
+from export_pipeline.formats._pdf_chart_words import chart_words, in_part, title_in_time
 from export_pipeline.formats._pdf_charts import Spec, Style
 from export_pipeline.formats._pdf_table import MOST_CHARACTERS, Table
 from export_pipeline.formats._pdf_words import (
@@ -87,6 +88,7 @@ def executive_summary(draft: Draft, figures: Figures) -> None:
     # Panels are parts of one chart, whose other parts would be missed.
     if panels := sum(bool(series.bounds) for series in mixes[most:]):
         draft.add("notes", items=[words.charts_left_out.format(n=number(words, panels))])
+    _note_undrawn(draft, figures)
     if not figures.rows:
         draft.add("notes", items=[words.no_rows])
     _definitions(draft, [measure for measure, _ in figures.figures[:_SUMMARY_DEFINITIONS]], small=True)
@@ -101,6 +103,7 @@ def detailed_results(draft: Draft, figures: Figures, table: Table, snapshot_rows
     if trends or mixes:
         draft.add("heading", text=words.trends_and_mix)
         _charts(draft, trends, mixes)
+        _note_undrawn(draft, figures)
     notes = _table_notes(words, table, snapshot_rows)
     if table.rows:
         draft.add(
@@ -185,19 +188,20 @@ def _period(words: Words, context: FileContext, figures: Sequence[Figures]) -> s
     begin, end, zone = (context.filters.get(name, "") for name in _PERIOD[:3])
     if asked := _between(words, _day(words, begin), _day(words, end)):
         return f"{asked} ({zone})" if zone else asked
-    days = [
-        date.fromisoformat(label).toordinal() + day
-        for each in figures
-        for series in each.series
-        if series.chart.bucket in (Bucket.DAY, Bucket.WEEK)
-        for label in series.labels
-        for day in ((0, 6) if series.chart.bucket is Bucket.WEEK else (0,))
-    ]
+    days = [day for each in figures for series in each.series for day in _days(series)]
     if not days:
         return ""
     # The calendar's last week ends with its last day.
     ends = (date.fromordinal(min(day, date.max.toordinal())) for day in (min(days), max(days)))
     return _between(words, *(long_date(words, day) for day in ends))
+
+
+def _days(series: Series) -> list[int]:
+    """Days of the series, its first and last among them, counted from the calendar's beginning; none of months."""
+    if series.period:
+        return [day.toordinal() for day in series.period]
+    ends = {Bucket.DAY: (0,), Bucket.WEEK: (0, 6)}.get(series.chart.bucket, ())
+    return [date.fromisoformat(label).toordinal() + day for label in series.labels for day in ends]
 
 
 def _between(words: Words, begin: str, end: str) -> str:
@@ -232,7 +236,9 @@ def _trends(figures: Figures) -> list[Series]:
 
 
 def _mixes(figures: Figures) -> list[Series]:
-    return [series for series in figures.series if series.chart.bucket is Bucket.VALUE and series.labels]
+    """The charts by value that have something to draw: where numbers add up, 0 is nothing."""
+    by_value = [series for series in figures.series if series.chart.bucket is Bucket.VALUE]
+    return [series for series in by_value if (any(series.values) if series.chart.measure.adds_up else series.labels)]
 
 
 def _have_room(figures: Figures, trends: Sequence[Series], mixes: Sequence[Series]) -> bool:
@@ -244,14 +250,20 @@ def _have_room(figures: Figures, trends: Sequence[Series], mixes: Sequence[Serie
 def _charts(draft: Draft, trends: Sequence[Series], mixes: Sequence[Series]) -> None:
     """Trends as wide as the page, then the others two in a row; a last one alone has the page's width."""
     for series in trends:
-        draft.add("charts", columns=1, items=[_chart(draft, series, FULL)])
+        draft.add("charts", columns=1, items=[chart_block(draft, series, FULL)])
     for start in range(0, len(mixes), 2):
         pair = mixes[start : start + 2]
         width = _HALF if len(pair) == 2 else FULL
-        draft.add("charts", columns=len(pair), items=[_chart(draft, series, width) for series in pair])
+        draft.add("charts", columns=len(pair), items=[chart_block(draft, series, width) for series in pair])
 
 
-def _chart(draft: Draft, series: Series, width: int) -> Block:
+def _note_undrawn(draft: Draft, figures: Figures) -> None:
+    if panels := figures.panels_left_out:
+        draft.add("notes", items=[chart_words(draft.words).not_drawn.format(n=number(draft.words, panels))])
+
+
+def chart_block(draft: Draft, series: Series, width: int) -> Block:
+    """The chart of a series, as its kind and numbers ask for."""
     style, chart = draft.style, series.chart
     if chart.bucket is not Bucket.VALUE:
         spec = charts.lines(style, [series], width, TREND_HEIGHT)
@@ -261,19 +273,22 @@ def _chart(draft: Draft, series: Series, width: int) -> Block:
         )
         year = first.year != last.year
         span = " – ".join(axis_label(style.words, day, monthly=monthly, year=year) for day in (first, last))
-        return draft.chart(chart.title, spec, span)
+        return draft.chart(title_in_time(style.words, series), spec, span)
     if series.bounds:
         single = [
             charts.Interval(label, value, bounds, measured(style.words, chart.measure, value))
             for label, value, bounds in zip(series.labels, series.values, series.bounds, strict=True)
         ]
         alt = "; ".join(_with_ends(style, chart.measure, item) for item in single[:_ALT_GROUPS])
-        return draft.chart(chart.title, charts.intervals(style, single, width), alt)
+        title = chart.title + in_part(style.words, len(single), series.total)
+        return draft.chart(title, charts.intervals(style, single, width), alt)
     shown = charts.slices(style, series) if chart.kind is ChartKind.PIE else charts.groups(style, series)
     texts = [(group.label, measured(style.words, chart.measure, group.value)) for group in shown]
     alt = "; ".join(f"{label} {value}" for label, value in texts[:_ALT_GROUPS])
     if chart.kind is not ChartKind.PIE or any(group.share is None for group in shown):
-        return draft.chart(chart.title, charts.bars(style, series, shown, width), alt)
+        # Where numbers add up, the last bar is that of all others.
+        title = chart.title + ("" if chart.measure.adds_up else in_part(style.words, len(shown), len(series.labels)))
+        return draft.chart(title, charts.bars(style, series, shown, width), alt)
     return draft.chart(chart.title, charts.donut(style, shown), alt, _legend(style, shown, chart.measure))
 
 

@@ -6,11 +6,13 @@ What the numbers are, and which differences are more than chance, is found in `_
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import Series
+from export_pipeline.formats._pdf_chart_words import title_in_time
 from export_pipeline.formats._pdf_comparison import Comparison, Finding
-from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, subject_label
+from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, chart_block, subject_label
 from export_pipeline.formats._pdf_words import WORDS, Words, measured, number, p_text, percentage
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind, Measure
 
@@ -86,19 +88,35 @@ def _intervals(
 
 
 def _compared_charts(draft: Draft, found: Comparison, labels: Sequence[str]) -> list[Block]:
-    """The first mix as stacks and the first trend as lines, over all subjects."""
+    """Mixes as stacks and trends as lines, over all subjects."""
     items = []
     for index, first in enumerate(found.figures[0].series):
         several = [figures.series[index] for figures in found.figures]
         chart = first.chart
         if chart.bucket is Bucket.VALUE and chart.kind is ChartKind.PIE:
-            items.append(_stacked(draft, several, labels))
-        elif chart.bucket is not Bucket.VALUE and all(series.labels for series in several):
+            if any(series.has_negative for series in several):
+                items += _apart(draft, several, labels)
+            else:
+                items.append(_stacked(draft, several, labels))
+        elif chart.bucket is not Bucket.VALUE and any(series.labels for series in several):
             palette = draft.style.branding.colours.series
             legend = [{"colour": palette[at % len(palette)], "label": label} for at, label in enumerate(labels)]
             spec = charts.lines(draft.style, several, FULL, TREND_HEIGHT)
-            items.append({**draft.chart(chart.title, spec, ", ".join(labels)), "keys": legend})
+            items.append({**draft.chart(title_in_time(draft.words, first), spec, ", ".join(labels)), "keys": legend})
     return items
+
+
+def _apart(draft: Draft, several: Sequence[Series], labels: Sequence[str]) -> list[Block]:
+    """A chart of bars for each subject: no bar of 100 % is made of negative numbers."""
+    return [
+        chart_block(
+            draft,
+            replace(series, chart=replace(series.chart, kind=ChartKind.BAR, title=f"{series.chart.title}: {label}")),
+            FULL,
+        )
+        for label, series in zip(labels, several, strict=True)
+        if series.labels
+    ]
 
 
 def _stacked(draft: Draft, several: Sequence[Series], labels: Sequence[str]) -> Block:

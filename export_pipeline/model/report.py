@@ -40,6 +40,11 @@ class Measure:
         """The columns that it needs."""
         return frozenset(filter(None, (self.column, self.only[0] if self.only else "")))
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether the numbers of groups make that of all rows."""
+        return self.aggregate in (Aggregate.COUNT, Aggregate.SUM)
+
 
 class ChartKind(StrEnum):
     """How a chart is drawn."""

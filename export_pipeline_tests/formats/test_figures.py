@@ -95,11 +95,36 @@ def test_chart_when_days_between_have_no_rows_then_they_are_zero_but_not_centuri
     assert (series.labels, series.values) == (labels, values)
 
 
-def test_chart_when_weeks_between_are_of_many_years_then_they_are_zero_too() -> None:
-    rows = pl.LazyFrame({"at": [date(2008, 4, 21), date(2026, 11, 16)]})
-    chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.COUNT), Bucket.WEEK)
+@pytest.mark.parametrize(
+    ("aggregate", "bucket", "last", "drawn", "points", "end"),
+    [
+        (Aggregate.COUNT, Bucket.DAY, date(2008, 11, 6), Bucket.DAY, 200, None),
+        (Aggregate.COUNT, Bucket.DAY, date(2008, 11, 7), Bucket.WEEK, 29, date(2008, 11, 7)),
+        (Aggregate.COUNT, Bucket.DAY, date(2018, 11, 7), Bucket.MONTH, 128, date(2018, 11, 7)),
+        (Aggregate.COUNT, Bucket.WEEK, date(2026, 11, 18), Bucket.MONTH, 224, date(2026, 11, 22)),
+        (Aggregate.SUM, Bucket.WEEK, date(2010, 11, 17), Bucket.WEEK, 135, None),
+        (Aggregate.MEAN, Bucket.DAY, date(2018, 11, 7), Bucket.DAY, 2, None),
+    ],
+)
+def test_chart_when_points_in_time_are_too_many_then_weeks_or_months(
+    aggregate: Aggregate, bucket: Bucket, last: date, drawn: Bucket, points: int, end: date | None
+) -> None:
+    first = date(2008, 4, 21)
+    rows = pl.LazyFrame({"at": [first, last], "one": [1, 1]})
+    chart = Chart("", ChartKind.LINE, "at", Measure("", aggregate, "one"), bucket)
     [series] = compute(rows, Report(charts=(chart,))).series
-    assert (len(series.values), sum(value or 0 for value in series.values)) == (970, 2)
+    assert (series.chart.bucket, len(series.values)) == (drawn, points)
+    assert sum(value or 0 for value in series.values) == 2
+    assert series.period == (end and (first, end))
+
+
+def test_chart_when_many_days_have_means_then_weeks_are_those_of_their_rows() -> None:
+    days = [date.fromordinal(date(2020, 1, 6).toordinal() + day) for day in range(201)]
+    rows = pl.LazyFrame({"at": [*days, days[0]], "cost": [3.0] * 201 + [11.0]})
+    chart = Chart("", ChartKind.LINE, "at", Measure("", Aggregate.MEAN, "cost"), Bucket.DAY)
+    [series] = compute(rows, Report(charts=(chart,)), zone="Asia/Tokyo").series
+    assert series.labels[:2] == ("2020-01-06", "2020-01-13")
+    assert (len(series.values), series.values[:2]) == (29, (4.0, 3.0))
 
 
 def test_sum_when_it_is_longer_than_64_bits_then_every_digit_of_it() -> None:
@@ -141,6 +166,8 @@ def test_report_when_there_are_no_rows_then_has_no_groups() -> None:
     chart = Chart("", ChartKind.BAR, "status", Measure("", Aggregate.COUNT))
     found = compute(ROWS.filter(False), Report((Measure("", Aggregate.MEAN, "cost"),), (chart,)))
     assert (found.rows, found.figures[0][1], found.series[0].labels) == (0, None, ())
+    for panels in ((), ("metric",)):
+        assert compute(RATES.filter(False), Report(charts=(replace(RATE, panels=panels),))).panels_left_out == 0
 
 
 def test_report_when_columns_are_left_out_then_keeps_what_can_be_computed() -> None:
@@ -190,14 +217,17 @@ def test_chart_when_it_has_intervals_then_single_rows_in_their_order_by_panel() 
     ]
 
 
-def test_chart_when_it_has_too_many_single_rows_then_first_ones_and_says_so() -> None:
+def test_chart_when_it_has_too_many_single_rows_then_first_ones_and_says_of_how_many() -> None:
     rows = pl.concat([RATES.head(1)] * 16)
     [series] = compute(rows, Report(charts=(RATE,))).series
-    assert (series.chart.title, len(series.labels)) == ("Rate: b (first 15 rows)", 15)
+    assert (series.chart.title, len(series.labels), series.total) == ("Rate: b", 15, 16)
+    [series] = compute(rows, Report(charts=(replace(RATE, panels=()),))).series
+    assert (len(series.labels), series.total) == (15, 16)
     several = [rows.head(12).with_columns(metric=pl.lit(metric)) for metric in "abcdef"]
-    found = compute(pl.concat(several), Report(charts=(RATE,))).series
-    assert sum(len(series.labels) for series in found) == 60
-    assert found[0].chart.title == "Rate: a (first 12 rows)"
+    several.insert(5, several[0].head(1))
+    found = compute(pl.concat(several), Report(charts=(RATE,)))
+    assert [(len(series.labels), series.total) for series in found.series] == [(12, 13), *[(12, 12)] * 4]
+    assert found.panels_left_out == 1
 
 
 def test_chart_when_a_panels_name_is_hostile_then_its_title_is_a_line() -> None:

@@ -1,19 +1,20 @@
 """Comparisons of subjects: what differs by more than chance, what does not, and what cannot be compared."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import polars as pl
 import pytest
 
 from export_pipeline.formats import _pdf_document as documents
 from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._pdf_branding import load_brand
-from export_pipeline.formats._pdf_comparison import Comparison
+from export_pipeline.formats._pdf_comparison import Comparison, compare
 from export_pipeline.formats._pdf_side_by_side import comparison
 from export_pipeline.model.dataset import TEXT, Column, decimal
 from export_pipeline.model.errors import Rejected
-from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
+from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
 from export_pipeline_tests.formats.test_pdf import FIRST_DAY, REPORT, calls, context, pages, write
 
 
@@ -102,3 +103,44 @@ def test_mix_when_a_subjects_sums_are_all_0_then_no_bar_of_its_own(
     assert [(bar["row"], bar["end"] - bar["start"]) for bar in drawn] == bars
     [block] = [block for block in draft.blocks if block["type"] == "charts"]
     assert block["items"][0]["alt"] == f"Cost by outcome: {said}"
+
+
+def test_mix_when_a_number_is_negative_then_bars_for_each_subject() -> None:
+    chart = Chart("Balance", ChartKind.PIE, "status", Measure("Cost", Aggregate.SUM, "cost"))
+    figures = tuple(Figures(4, (), (Series(chart, ("gains", "losses"), values),)) for values in ((4, 3), (5, -7)))
+    draft = documents.draft(load_brand(None), "en", context(), "UTC")
+
+    comparison(draft, Comparison(("A", "B"), figures, ()))
+
+    items = [block["items"][0] for block in draft.blocks if block["type"] == "charts"]
+    assert [item["alt"] for item in items] == ["Balance: A: gains 4; losses 3", "Balance: B: gains 5; losses −7"]
+
+
+def test_trend_when_a_subject_has_none_then_lines_of_the_others_in_their_colours() -> None:
+    chart = Chart("Calls per day", ChartKind.LINE, "at", Measure("Calls", Aggregate.COUNT, "at"), Bucket.DAY)
+    figures = (Figures(1, (), (Series(chart, (), ()),)), Figures(2, (), (Series(chart, ("2010-11-01",), (2,)),)))
+    draft = documents.draft(load_brand(None), "en", context(), "UTC")
+
+    comparison(draft, Comparison(("Not begun", "Loans"), figures, ()))
+
+    [block] = [block for block in draft.blocks if block["type"] == "charts"]
+    colours = {key["label"]: key["colour"] for key in block["items"][0]["keys"]}
+    [spec] = draft.charts.values()
+    assert [(point["value"], point["colour"]) for point in spec["layer"][0]["data"]["values"]] == [
+        (2, colours["Loans"])
+    ]
+
+
+def test_trend_when_its_points_are_too_many_then_weeks_of_all_subjects() -> None:
+    days = [date.fromordinal(FIRST_DAY.toordinal() + day) for day in range(250)]
+    rows = pl.LazyFrame({"\x00subject": ["Long"] * 250 + ["Short"], "at": [*days, days[0]]})
+    calls = Measure("Calls", Aggregate.COUNT, "at")
+    report = Report((calls,), (Chart("Calls per day", ChartKind.LINE, "at", calls, Bucket.DAY),))
+
+    found = compare(rows, report, Column("name", TEXT, "sql", "Name."), zone="UTC", still_wanted=lambda: None)
+
+    assert [figures.series[0].chart.bucket for figures in found.figures] == [Bucket.WEEK] * 2
+    draft = documents.draft(load_brand(None), "en", context(), "UTC")
+    comparison(draft, found)
+    [block] = [block for block in draft.blocks if block["type"] == "charts"]
+    assert block["items"][0]["title"] == "Calls per day (here by week)"

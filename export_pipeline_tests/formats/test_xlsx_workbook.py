@@ -173,6 +173,13 @@ def test_charts_when_declared_then_native_with_their_numbers_in_cells() -> None:
     ]
 
 
+def test_charts_when_days_are_too_many_then_weeks_and_their_title_says_so() -> None:
+    sheet = book([("done", AT + timedelta(days=day), 1, None) for day in range(210)])["Charts"]
+
+    assert [sheet["P1"].value, sheet["P2"].value] == ["Calls per day (here by week)", "Week"]
+    assert (sheet["P3"].value, sheet["Q4"].value) == (datetime(2010, 11, 15), 7)
+
+
 def test_charts_when_a_group_has_a_long_name_then_cut_and_marked() -> None:
     sheet = book([("long " * 2_000, AT, 1200, None)])["Charts"]
 
@@ -220,6 +227,17 @@ def test_chart_when_it_has_intervals_then_error_bars_of_cells_that_follow_the_nu
     assert (second.y_axis.scaling.min, second.y_axis.scaling.max) == (-1.5, 0.5)
 
 
+def test_chart_when_a_panel_has_more_rows_than_it_draws_then_says_of_how_many() -> None:
+    seconds = Measure("Seconds", Aggregate.MEAN, "seconds")
+    chart = Chart("Lengths", ChartKind.BAR, "status", seconds, interval=("seconds", "seconds"), panels=("cost",))
+    rows = [("done", AT, 1, Decimal(n)) for n, count in enumerate((1, 16, 42, 2)) for _ in range(count)]
+
+    sheet = book(rows, Report(charts=(chart,)))["Charts"]
+
+    titles = ["Lengths: 0.0000", "Lengths: 1.0000 (first 15 of 16)", "Lengths: 2.0000 (first 15 of 42)"]
+    assert [sheet.cell(line, 13).value for line in (1, 19, 37, 55)] == [*titles, "Lengths: 3.0000 (first of 2)"]
+
+
 def _error_bars(chart: Any) -> tuple[str, str, str, str]:
     """Their type and directions, and the cells that say how far they go down and up."""
     [series] = chart.series
@@ -246,6 +264,31 @@ def test_pie_when_many_groups_then_the_small_ones_together() -> None:
     assert len(found) == MOST_GROUPS[ChartKind.PIE]
     assert found[0] == ("status 19", 20)
     assert found[-1] == (OTHERS, len(rows) - sum(range(14, 21)))
+
+
+def test_bars_when_numbers_do_not_add_up_then_their_title_says_how_many_are_drawn() -> None:
+    report = Report(charts=(Chart("Means", ChartKind.BAR, "status", Measure("Mean", Aggregate.MEAN, "seconds")),))
+
+    sheet = book([(f"status {n:02}", AT, n + 1, None) for n in range(30)], report)["Charts"]
+
+    assert sheet["M1"].value == "Means (first 19 of 30)"
+
+
+def test_bars_when_a_mean_is_0_then_a_group_like_the_others() -> None:
+    report = Report(charts=(Chart("Means", ChartKind.BAR, "status", Measure("Mean", Aggregate.MEAN, "seconds")),))
+
+    sheet = book([("done", AT, 5, None), ("lost", AT, 0, None), ("busy", AT, None, None)], report)["Charts"]
+
+    assert [sheet[place].value for place in ("M3", "M4", "M5")] == ["done", "lost", None]
+
+
+def test_pie_when_a_number_is_negative_then_bars_that_are_not_over_their_names() -> None:
+    report = Report(charts=(Chart("Balance", ChartKind.PIE, "status", Measure("Cost", Aggregate.SUM, "cost")),))
+
+    [chart] = book([("gains", AT, 1, Decimal(5)), ("losses", AT, 1, Decimal(-7))], report)["Charts"]._charts
+
+    assert type(chart).__name__ == "BarChart"
+    assert (chart.x_axis.tickLblPos, chart.y_axis.scaling.min) == ("low", None)
 
 
 def test_columns_when_a_format_is_declared_then_shown_by_it() -> None:
