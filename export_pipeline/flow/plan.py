@@ -190,8 +190,9 @@ def of_another_type(selection: Selection) -> Rejected:
     """What is said where a property is not of its declared type. Without the value: it may be personal."""
     declared = ", ".join(f"{'.'.join(item.keys)}:{item.type}" for item in selection.properties if item.type)
     return Rejected(
-        f"a property has a value that is not of the type that was declared for it in properties ({declared}); declare "
-        "it as text, or leave the type out: then it is found"
+        f"a property has a value that is not of the type that was declared for it in properties ({declared}), or not "
+        "written as such (a date as 2010-11-17, a number without a plus sign); declare it as text, or leave the type "
+        "out: then it is found"
     )
 
 

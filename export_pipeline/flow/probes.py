@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from export_pipeline.flow.query import Selection
-from export_pipeline.model.access import SIGHTS, Role, Scope, Sensitivity, Sight
+from export_pipeline.model.access import Role, Scope, sees_redacted
 from export_pipeline.model.condition import Operator
 from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportRequest
@@ -20,7 +20,7 @@ _MOST_DIGITS_OF_A_NUMBER = 6
 def refuse_probes(role: Role, scope: Scope, selection: Selection, request: ExportRequest) -> None:
     """Raises Forbidden where the role may have what people wrote redacted only, and rows are chosen or ordered by what
     was blanked out there; Rejected where the request itself is for a file without contact info."""
-    masked = SIGHTS[scope][role][Sensitivity.PERSONAL] is not Sight.PLAIN
+    masked = sees_redacted(role, scope)
     if not masked and request.contact_info:
         return
     digits = 0

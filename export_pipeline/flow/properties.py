@@ -11,7 +11,6 @@ from decimal import Decimal
 
 from psycopg import sql
 
-from export_pipeline.model.access import Policy
 from export_pipeline.model.condition import name_of
 from export_pipeline.model.dataset import (
     BOOLEAN,
@@ -27,7 +26,6 @@ from export_pipeline.model.dataset import (
     parse_type,
 )
 from export_pipeline.model.errors import Rejected
-from export_pipeline.model.masking import KINDS
 
 #: The filter that names them.
 PROPERTIES = "properties"
@@ -50,6 +48,21 @@ _READ_AS = {
     Kind.TIMESTAMP: "({})::timestamptz",
     Kind.JSON: "({})::jsonb",
 }
+_NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
+#: The only texts that are read as these types. PostgreSQL reads others, too, and what is redacted as a text would leave
+#: by them: the digits of a phone number as a date, or without their plus sign and first zeros as a shorter number.
+_FORMS = {
+    Kind.UUID: "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+    Kind.INTEGER: _NUMBER,
+    Kind.DECIMAL: _NUMBER,
+    Kind.FLOAT: _NUMBER,
+    Kind.DATE: _DAY,
+    Kind.TIMESTAMP: f"{_DAY}([T ]{_CLOCK}(Z|[-+][0-9]{{2}}(:?[0-9]{{2}})?)?)?",
+}
+#: What stands for any other text: PostgreSQL reads it as none of these types.
+_OF_ANOTHER_FORM = "of another form"
 #: The bits that tell which types of JSON a property has.
 _TYPES = {"number": 1, "boolean": 2, "string": 4, "array": 8, "object": 16}
 
@@ -179,7 +192,11 @@ def _fitting(kinds: Sequence[str], scale: int, largest: Decimal) -> Type:
 def _read(dataset: Dataset, keys: Sequence[str], kind: Type) -> str:
     """The expression of the property as a value of the type."""
     assert dataset.spread is not None
-    return _READ_AS[kind.kind].format(property_at(dataset.spread.sql, keys, "#>>").as_string())
+    text = property_at(dataset.spread.sql, keys, "#>>")
+    if kind.kind in _FORMS:
+        others = sql.Literal(f"^(?!({_FORMS[kind.kind]})$).*$")
+        text = sql.SQL("regexp_replace({}, {}, {})").format(text, others, sql.Literal(_OF_ANOTHER_FORM))
+    return _READ_AS[kind.kind].format(text.as_string())
 
 
 def _column(dataset: Dataset, keys: Sequence[str], kind: Type) -> Column:
@@ -194,8 +211,7 @@ def _column(dataset: Dataset, keys: Sequence[str], kind: Type) -> Column:
         sql=_read(dataset, keys, kind),
         description=f"The property {name_of(tuple(keys))}.",
         sensitivity=whole.sensitivity,
-        # No id and no date is an address or a number of anybody's.
-        free_text=whole.free_text and kind.kind in KINDS[Policy.REDACT],
+        free_text=whole.free_text,
         spread=True,
     )
 
