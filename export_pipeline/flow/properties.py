@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from psycopg import sql
 
-from export_pipeline.model.condition import name_of
+from export_pipeline.model.condition import name_of, told_name_of
 from export_pipeline.model.dataset import (
     BOOLEAN,
     FLOAT,
@@ -83,7 +83,7 @@ def split_properties(text: str) -> list[str]:
         found = _ITEM.match(text, at)
         if found is None:
             raise Rejected(
-                f"{PROPERTIES}={text!r} is not a list of properties from character {at + 1} on: write them as in "
+                f"{PROPERTIES} is not a list of properties from character {at + 1} on: write them as in "
                 'plan,amount:decimal(12,2),utm.source, a key that holds other characters in "quotes"'
             )
         items.append(found[0].strip().removesuffix(",").strip())
@@ -103,15 +103,22 @@ def parse_properties(dataset: Dataset, items: Sequence[str]) -> tuple[Property, 
     for item in items:
         found = _ITEM.match(item)
         assert found is not None
-        keys = tuple(key[1:-1].replace('""', '"') if key.startswith('"') else key for key in re.findall(_KEY, found[1]))
+        keys = _keys(found[1])
         refuse_withheld(dataset, keys)
-        kind = _declared(found[1], found[2])
+        kind = _declared(keys, found[2])
         column = _column(dataset, keys, kind or TEXT)
         if column.name.casefold() in taken:
-            raise Rejected(f"the property {found[1]} would be the column {column.name!r}, which there is already")
+            raise Rejected(
+                f"the property {told_name_of(keys)} would be the column {column.name!r}, which there is already"
+            )
         taken.add(column.name.casefold())
         properties.append(Property(keys, kind, column))
     return tuple(properties)
+
+
+def told_properties(items: Sequence[str]) -> tuple[str, ...]:
+    """The items as they may be told where what people wrote may not: without keys that may be personal."""
+    return tuple(_told(item) for item in items)
 
 
 def spread_out(dataset: Dataset, properties: Sequence[Property]) -> Dataset:
@@ -209,14 +216,25 @@ def _column(dataset: Dataset, keys: Sequence[str], kind: Type) -> Column:
         name=f"_{name}" if name[0].isdigit() else name,
         type=kind,
         sql=_read(dataset, keys, kind),
-        description=f"The property {name_of(tuple(keys))}.",
+        description=f"The property {told_name_of(tuple(keys))}.",
         sensitivity=whole.sensitivity,
         free_text=whole.free_text,
         spread=True,
     )
 
 
-def _declared(name: str, text: str | None) -> Type | None:
+def _keys(path: str) -> tuple[str, ...]:
+    return tuple(key[1:-1].replace('""', '"') if key.startswith('"') else key for key in re.findall(_KEY, path))
+
+
+def _told(item: str) -> str:
+    found = _ITEM.match(item)
+    assert found is not None
+    keys = _keys(found[1])
+    return item if told_name_of(keys) == name_of(keys) else item.replace(found[1], told_name_of(keys), 1)
+
+
+def _declared(keys: tuple[str, ...], text: str | None) -> Type | None:
     if text is None:
         return None
     try:
@@ -225,7 +243,7 @@ def _declared(name: str, text: str | None) -> Type | None:
         kind = None
     if kind is None or (kind.kind is Kind.DECIMAL and not kind.precision):
         raise Rejected(
-            f"the property {name}: there is no type {text!r}; there are: {', '.join(Kind)}, of these decimal with its "
-            "digits in all and after the point, as in decimal(12,2)"
+            f"the property {told_name_of(keys)}: there is no type {text!r}; there are: {', '.join(Kind)}, of these "
+            "decimal with its digits in all and after the point, as in decimal(12,2)"
         )
     return kind
