@@ -179,6 +179,7 @@ def test_link_when_the_file_was_masked_less_than_now_then_none(engine: Engine, s
     try:
         with pytest.raises(Forbidden, match="holds more than you may have now"):
             issue_link(engine, ADMIN, plain.id)
+        assert "holds more than you may have now" in engine.audit.of(plain.id)[-1].event.reason
         assert issue_link(engine, ADMIN, masked.id).url
     finally:
         source.execute("UPDATE users SET role = 'admin' WHERE email = %s", (ADMIN,))
