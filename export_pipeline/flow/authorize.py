@@ -4,6 +4,8 @@ one rule of ownership.
 Asked before anything is read, for every door. Each answer is a decision with its reason, which the audit log keeps.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from export_pipeline.flow.engine import Engine
@@ -11,7 +13,7 @@ from export_pipeline.flow.policies import mask_selection
 from export_pipeline.flow.query import Selection
 from export_pipeline.model.access import Decision, Principal, Role, Scope
 from export_pipeline.model.dataset import Dataset
-from export_pipeline.model.errors import Forbidden, NotFound
+from export_pipeline.model.errors import Forbidden, NotFound, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest
 
 _REACH = {Scope.OWN: "of their own", Scope.ALL: "of everybody"}
@@ -26,6 +28,16 @@ class Grant:
     scope: Scope
     owner_id: str | None
     decision: Decision
+
+
+@contextmanager
+def refusals_audited(engine: Engine, email: str, dataset: str = "", export_id: str | None = None) -> Iterator[None]:
+    """Writes into the audit log what somebody is refused meanwhile."""
+    try:
+        yield
+    except Rejected as error:
+        engine.audit.refuse(actor=email, dataset=dataset, reason=str(error), export_id=export_id)
+        raise
 
 
 def identify(engine: Engine, email: str) -> Principal:
@@ -83,9 +95,13 @@ ENDING = frozenset({Role.ADMIN, Role.COMPLIANCE})
 def authorize_job(
     engine: Engine, email: str, export_id: str, *, roles: frozenset[Role] = HANDLING
 ) -> tuple[Principal, ExportJob]:
-    """An export and whoever may see and handle it: its requester, and these roles. Raises Forbidden, NotFound."""
+    """An export and whoever may see and handle it: its requester, and these roles. Raises NotFound, Forbidden; that it
+    is somebody else's is audited."""
     principal = identify(engine, email)
     job = engine.jobs.existing(export_id)
     if principal.role not in roles and job.requester_id != principal.id:
-        raise Forbidden(f"the export {export_id} is not yours; whoever asked for it or an administrator can do this")
+        with refusals_audited(engine, principal.email, job.request.dataset, job.id):
+            raise Forbidden(
+                f"the export {export_id} is not yours; whoever asked for it or an administrator can do this"
+            )
     return principal, job

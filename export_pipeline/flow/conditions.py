@@ -24,15 +24,13 @@ from export_pipeline.model.condition import (
     Tree,
     Value,
     comparisons_of,
-    name_of,
     parse_condition,
     text_of,
+    told_name_of,
 )
 from export_pipeline.model.dataset import BOOLEAN, TEXT, Column, Dataset, Filter, Kind, Type, decimal
 from export_pipeline.model.errors import Rejected
 
-#: What stands in a manifest for values that are looked for where personal data is, or may be.
-NOT_TOLD = "(not told)"
 _UNTOLD = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
 #: The longest pattern (characters).
 _LONGEST_PATTERN = 1000
@@ -61,9 +59,10 @@ OPERATORS: Mapping[Kind, tuple[Operator, ...]] = {
 
 @dataclass(frozen=True)
 class Compared:
-    """A column, or something in its JSON, and the values that it is compared with."""
+    """A column, or what the keys lead to in its JSON, and the values that it is compared with."""
 
     column: Column
+    keys: tuple[str, ...]
     operator: Operator
     values: tuple[object, ...]
 
@@ -131,11 +130,11 @@ def dataset_of(paths: Iterable[Sequence[str]], names: Sequence[str], told: str) 
 def _condition(dataset: Dataset, tree: Tree) -> Condition:
     found = {item.path: find_column(dataset, item.path)[0] for item in comparisons_of(tree)}
     patterns = tuple(
-        (name_of(item.path), item.values[0].text, is_told(found[item.path]))
+        (told_name_of(item.path), item.values[0].text, is_told(found[item.path]))
         for item in comparisons_of(tree)
         if item.operator is Operator.MATCHES
     )
-    hidden = {path: NOT_TOLD for path, column in found.items() if not is_told(column)}
+    hidden = {path for path, column in found.items() if not is_told(column)}
     compared = tuple(_compared_by(dataset, item)[0] for item in comparisons_of(tree))
     return Condition(compared, _predicate(dataset, tree), patterns, text_of(tree, hidden))
 
@@ -159,9 +158,11 @@ def _compared_by(dataset: Dataset, tree: Comparison) -> tuple[Compared, "_Operan
         expression = sql.SQL(template).format(sql.SQL(column.sql))
     allowed = OPERATORS[kind.kind]
     if tree.operator not in allowed:
-        raise Rejected(f"{name_of(tree.path)} is {kind} and cannot be compared by {tree.operator}: {_able(allowed)}")
+        raise Rejected(
+            f"{told_name_of(tree.path)} is {kind} and cannot be compared by {tree.operator}: {_able(allowed)}"
+        )
     values = _values(tree, kind, told=is_told(column))
-    return Compared(column, tree.operator, tuple(values)), _Operand(kind, expression)
+    return Compared(column, keys, tree.operator, tuple(values)), _Operand(kind, expression)
 
 
 def _able(allowed: Sequence[Operator]) -> str:
@@ -171,7 +172,9 @@ def _able(allowed: Sequence[Operator]) -> str:
 def _property(dataset: Dataset, column: Column, keys: tuple[str, ...], of: Comparison) -> tuple[Type, sql.Composed]:
     """The type and the expression of what lies in a JSON column, typed by the values that it is compared with."""
     if column.type.kind is not Kind.JSON:
-        raise Rejected(f"{name_of(of.path)}: {column.name} is {column.type}; only in a column of JSON are properties")
+        raise Rejected(
+            f"{told_name_of(of.path)}: {column.name} is {column.type}; only in a column of JSON are properties"
+        )
     spread = dataset.spread
     whole = column.sql
     if spread is not None and spread.column == column.name:
@@ -190,7 +193,7 @@ def _property(dataset: Dataset, column: Column, keys: tuple[str, ...], of: Compa
 
 def _values(of: Comparison, kind: Type, *, told: bool) -> list[object]:
     """The values of a comparison, of its type. Raises Rejected."""
-    name = name_of(of.path)
+    name = told_name_of(of.path)
     if len(of.values) > MOST_VALUES:
         raise Rejected(f"{name} has {len(of.values):,} values, and can have {MOST_VALUES:,}; ask for fewer at a time")
     # What is looked for in other types than text is a part of their text.

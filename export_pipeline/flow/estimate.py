@@ -24,6 +24,7 @@ from export_pipeline.model.access import Sensitivity
 from export_pipeline.model.dataset import Kind
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.job import ExportRequest
+from export_pipeline.model.masking import leaves_redacted
 
 #: Bytes that a value and its separator take as text, where nothing better is known.
 _GUESSED_BYTES = {
@@ -213,7 +214,7 @@ def _warnings(engine: Engine, plan: Plan, part: PartEstimate) -> list[str]:
     personal = [column.name for column in plain if column.sensitivity is Sensitivity.PERSONAL]
     if personal:
         told.append(f"{name}: personal data leaves in {', '.join(personal)}")
-    texts = [column.name for column in plain if column.free_text]
+    texts = [column.name for column in plain if leaves_redacted(column)]
     if texts:
         told.append(f"{name}: free text may hold anything that people said or wrote: {', '.join(texts)}")
     if plan.request.since:

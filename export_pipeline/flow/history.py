@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from export_pipeline.flow.authorize import authorize_job, identify
+from export_pipeline.flow.authorize import authorize_job, identify, refusals_audited
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.template_values import exports_as_told
 from export_pipeline.ledger.history import Use
@@ -32,11 +32,12 @@ class Wanted:
 
 def list_exports(engine: Engine, email: str, wanted: Wanted = Wanted(), *, limit: int = 50) -> list[ExportJob]:
     """The newest exports: one's own, or all for an administrator, with the values that they may see. Raises Forbidden
-    where somebody else's are asked for, Rejected, NotFound."""
+    where somebody else's are asked for, which is audited, Rejected, NotFound."""
     principal = identify(engine, email)
     everybody = principal.role is Role.ADMIN
     if wanted.by and not everybody and wanted.by.lower() != principal.email.lower():
-        raise Forbidden(f"the role {principal.role} may list its own exports only; leave out whose")
+        with refusals_audited(engine, principal.email, wanted.dataset or ""):
+            raise Forbidden(f"the role {principal.role} may list its own exports only; leave out whose")
     _check_range(wanted.since, wanted.until)
     jobs = engine.jobs.newest(
         requester_id=None if everybody else principal.id,

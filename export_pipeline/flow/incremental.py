@@ -74,7 +74,7 @@ def series_of(job: ExportJob, plan: Plan) -> str:
     """What the exports of a series have in common, as a SHA-256 in hexadecimal: whoever asks for something else, or may
     have other rows or columns than before, begins a series of their own, with all rows."""
     request, selection = job.request, plan.selection
-    common = {
+    common: dict[str, Any] = {
         "requester": job.requester_id,
         "template": request.template_id,
         "dataset": selection.dataset.name,
@@ -88,6 +88,9 @@ def series_of(job: ExportJob, plan: Plan) -> str:
         "destination": request.destination,
         "scope": [selection.scope, selection.owner_id],
     }
+    # Only where there are some: without any, a series stays the one that it was in earlier versions.
+    if selection.masks:
+        common["masked"] = sorted([mask.column.name, mask.policy, mask.length, mask.key_id] for mask in selection.masks)
     return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
 
 

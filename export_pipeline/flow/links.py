@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from export_pipeline.flow.authorize import ENDING, Grant, authorize_job
+from export_pipeline.flow.authorize import ENDING, Grant, authorize_job, refusals_audited
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order
 from export_pipeline.flow.publish import read_manifest
@@ -74,9 +74,10 @@ def issue_link(engine: Engine, email: str, export_id: str) -> Link:
                 id=job.id, status=job.status.value
             )
         )
-    _, grants = authorize_order(engine, principal, make_order(engine, job.request, job.created_at))
-    for grant in grants:
-        _refuse_what_is_hidden_now(engine, job, grant)
+    with refusals_audited(engine, principal.email, job.request.dataset, job.id):
+        _, grants = authorize_order(engine, principal, make_order(engine, job.request, job.created_at))
+        for grant in grants:
+            _refuse_what_is_hidden_now(engine, job, grant)
     now = datetime.now(UTC)
     left = (job.expires_at - now).total_seconds() if job.expires_at else engine.settings.url_ttl_seconds
     seconds = int(min(engine.settings.url_ttl_seconds, left))

@@ -21,6 +21,7 @@ from export_pipeline.flow.policies import remasked
 from export_pipeline.flow.properties import typed, typing_query
 from export_pipeline.flow.query import Selection, select
 from export_pipeline.flow.source import Connection, Snapshot, access_settings, translated_errors
+from export_pipeline.model.condition import told_name_of
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.format import Format, Options
@@ -188,10 +189,11 @@ def _wrong_option(form: Format, item: Any) -> str:
 
 def of_another_type(selection: Selection) -> Rejected:
     """What is said where a property is not of its declared type. Without the value: it may be personal."""
-    declared = ", ".join(f"{'.'.join(item.keys)}:{item.type}" for item in selection.properties if item.type)
+    declared = ", ".join(f"{told_name_of(item.keys)}:{item.type}" for item in selection.properties if item.type)
     return Rejected(
-        f"a property has a value that is not of the type that was declared for it in properties ({declared}); declare "
-        "it as text, or leave the type out: then it is found"
+        f"a property has a value that is not of the type that was declared for it in properties ({declared}), or not "
+        "written as such (a date as 2010-11-17, a number without a plus sign); declare it as text, or leave the type "
+        "out: then it is found"
     )
 
 

@@ -8,11 +8,19 @@ from dataclasses import dataclass, replace
 from export_pipeline.flow.mask import derive_key
 from export_pipeline.flow.probes import refuse_probes
 from export_pipeline.flow.query import Selection
-from export_pipeline.model.access import SIGHTS, Policy, Role, Scope, Sensitivity, Sight
+from export_pipeline.model.access import SIGHTS, Policy, Role, Scope, Sensitivity, Sight, sees_redacted
 from export_pipeline.model.dataset import Column, Dataset
 from export_pipeline.model.errors import Broken, Forbidden, Rejected
 from export_pipeline.model.job import ExportRequest
-from export_pipeline.model.masking import AT_LEAST, KINDS, TRUNCATED_LENGTH, Mask, default_policy, leaves_hashed
+from export_pipeline.model.masking import (
+    AT_LEAST,
+    KINDS,
+    TRUNCATED_LENGTH,
+    Mask,
+    default_policy,
+    leaves_hashed,
+    leaves_redacted,
+)
 from export_pipeline.settings import Settings
 
 _CONTACT = frozenset({Sensitivity.PERSONAL, Sensitivity.SECRET})
@@ -91,8 +99,7 @@ def usual_policy(role: Role, scope: Scope, column: Column) -> Policy | None:
         return Policy.DROP
     if found is Sight.MASKED:
         return default_policy(column)
-    masked = SIGHTS[scope][role][Sensitivity.PERSONAL] is not Sight.PLAIN
-    return Policy.REDACT if column.free_text and masked else None
+    return Policy.REDACT if leaves_redacted(column) and sees_redacted(role, scope) else None
 
 
 def check_wording(request: ExportRequest) -> None:
@@ -176,6 +183,11 @@ def _refuse_computed(role: Role, scope: Scope, dataset: Dataset, column: Column,
         assert argument is not None
         if usual_policy(role, scope, argument) is not None:
             raise Forbidden(f"{column.name} cannot be computed in the role {role}: {name} does not leave as it is")
+        if argument.free_text and sees_redacted(role, scope):
+            raise Forbidden(
+                f"{column.name} cannot be computed in the role {role}: {name} is of what leaves redacted; ask for it "
+                "as it is"
+            )
         if name in request.masks or (not request.contact_info and argument.free_text):
             raise Rejected(f"{column.name} cannot be computed from {name}, which is to be masked; ask for one of them")
 
@@ -217,7 +229,7 @@ def _choice(role: Role, scope: Scope, column: Column, request: ExportRequest, as
         choice = _Choice(usual, f"{why}: {seen} for the role that asked", length)
     if not request.contact_info and column.sensitivity in _CONTACT:
         return _Choice(Policy.DROP, f"{column.sensitivity}: no contact info was asked for", asked=True)
-    if not request.contact_info and column.free_text and choice is None:
+    if not request.contact_info and leaves_redacted(column) and choice is None:
         choice = _Choice(Policy.REDACT, "free text: no contact info was asked for")
     if asked is None:
         return choice

@@ -5,22 +5,23 @@ the number that the file does not show.
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
+from export_pipeline.flow.properties import PROPERTIES
 from export_pipeline.flow.query import Selection
-from export_pipeline.model.access import SIGHTS, Role, Scope, Sensitivity, Sight
-from export_pipeline.model.condition import Operator
+from export_pipeline.model.access import Role, Scope, sees_redacted
+from export_pipeline.model.condition import AT_SIGNS, Operator, count_digits, name_of
 from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.job import ExportRequest
 
-_AT_SIGNS = ("@", "＠", "%40")
 #: The most digits of all texts that one request looks for, and of a number.
 _MOST_DIGITS = 3
 _MOST_DIGITS_OF_A_NUMBER = 6
 
 
 def refuse_probes(role: Role, scope: Scope, selection: Selection, request: ExportRequest) -> None:
-    """Raises Forbidden where the role may have what people wrote redacted only, and rows are chosen or ordered by what
-    was blanked out there; Rejected where the request itself is for a file without contact info."""
-    masked = SIGHTS[scope][role][Sensitivity.PERSONAL] is not Sight.PLAIN
+    """Raises Forbidden where the role may have what people wrote redacted only, and what was blanked out there is a key
+    that is asked for, or rows are chosen or ordered by it; Rejected where the request itself is for a file without
+    contact info."""
+    masked = sees_redacted(role, scope)
     if not masked and request.contact_info:
         return
     digits = 0
@@ -34,7 +35,9 @@ def refuse_probes(role: Role, scope: Scope, selection: Selection, request: Expor
 
 
 def _looked_for(selection: Selection) -> Iterator[tuple[str, Operator | None, Sequence[object]]]:
-    """What people's words are searched for: by which filter or column, how, and the values."""
+    """What people's words are searched for: by which filter or column, how, and the values. The keys of JSON are among
+    them: whoever names one asks whether there is such a text."""
+    yield from _keys(selection)
     for item in selection.dataset.filters:
         if item.free_text and item.name in selection.values:
             value = selection.values[item.name]
@@ -45,14 +48,28 @@ def _looked_for(selection: Selection) -> Iterator[tuple[str, Operator | None, Se
                 yield compared.column.name, compared.operator, compared.values
 
 
+def _keys(selection: Selection) -> Iterator[tuple[str, None, Sequence[str]]]:
+    """The paths into each JSON. As each is looked for as a whole, several tell no more digits than the one that has
+    most."""
+    asked: dict[str, list[str]] = {}
+    for item in selection.properties:
+        if item.column.free_text:
+            asked.setdefault(PROPERTIES, []).append(name_of(item.keys))
+    for compared in (compared for condition in selection.conditions for compared in condition.compared):
+        if compared.keys and compared.column.free_text:
+            asked.setdefault(compared.column.name, []).append(name_of(compared.keys))
+    for name, paths in asked.items():
+        yield name, None, paths
+
+
 def _digits(value: object) -> int:
-    return sum(character.isdigit() for character in value) if isinstance(value, str) else 0
+    return count_digits(value) if isinstance(value, str) else 0
 
 
 def _tells(value: object) -> bool:
     """Whether a value is a part of an address, or a number as long as that of a phone."""
     if isinstance(value, str):
-        return any(sign in value for sign in _AT_SIGNS)
+        return any(sign in value for sign in AT_SIGNS)
     return isinstance(value, int | float | Decimal) and abs(value) >= 10**_MOST_DIGITS_OF_A_NUMBER
 
 
@@ -60,6 +77,7 @@ def _refusal(role: Role, selection: Selection, name: str, *, masked: bool) -> Re
     why = f"in the role {role}" if masked else "without contact info"
     return (Forbidden if masked else Rejected)(
         f"{selection.dataset.name}: what {name} looks at leaves redacted {why}; it may be searched for texts without "
-        f"an at sign and with {_MOST_DIGITS} digits at most (all of a request together) and be compared with numbers "
-        f"of {_MOST_DIGITS_OF_A_NUMBER} digits at most, and neither be matched with a pattern nor ordered by"
+        f"an at sign and with {_MOST_DIGITS} digits at most (all of a request together; of keys of JSON, each path) "
+        f"and be compared with numbers of {_MOST_DIGITS_OF_A_NUMBER} digits at most, and neither be matched with a "
+        "pattern nor ordered by"
     )

@@ -11,8 +11,7 @@ from decimal import Decimal
 
 from psycopg import sql
 
-from export_pipeline.model.access import Policy
-from export_pipeline.model.condition import name_of
+from export_pipeline.model.condition import name_of, told_name_of
 from export_pipeline.model.dataset import (
     BOOLEAN,
     FLOAT,
@@ -27,7 +26,6 @@ from export_pipeline.model.dataset import (
     parse_type,
 )
 from export_pipeline.model.errors import Rejected
-from export_pipeline.model.masking import KINDS
 
 #: The filter that names them.
 PROPERTIES = "properties"
@@ -50,6 +48,21 @@ _READ_AS = {
     Kind.TIMESTAMP: "({})::timestamptz",
     Kind.JSON: "({})::jsonb",
 }
+_NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
+#: The only texts that are read as these types. PostgreSQL reads others, too, and what is redacted as a text would leave
+#: by them: the digits of a phone number as a date, or without their plus sign and first zeros as a shorter number.
+_FORMS = {
+    Kind.UUID: "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+    Kind.INTEGER: _NUMBER,
+    Kind.DECIMAL: _NUMBER,
+    Kind.FLOAT: _NUMBER,
+    Kind.DATE: _DAY,
+    Kind.TIMESTAMP: f"{_DAY}([T ]{_CLOCK}(Z|[-+][0-9]{{2}}(:?[0-9]{{2}})?)?)?",
+}
+#: What stands for any other text: PostgreSQL reads it as none of these types.
+_OF_ANOTHER_FORM = "of another form"
 #: The bits that tell which types of JSON a property has.
 _TYPES = {"number": 1, "boolean": 2, "string": 4, "array": 8, "object": 16}
 
@@ -70,7 +83,7 @@ def split_properties(text: str) -> list[str]:
         found = _ITEM.match(text, at)
         if found is None:
             raise Rejected(
-                f"{PROPERTIES}={text!r} is not a list of properties from character {at + 1} on: write them as in "
+                f"{PROPERTIES} is not a list of properties from character {at + 1} on: write them as in "
                 'plan,amount:decimal(12,2),utm.source, a key that holds other characters in "quotes"'
             )
         items.append(found[0].strip().removesuffix(",").strip())
@@ -90,15 +103,22 @@ def parse_properties(dataset: Dataset, items: Sequence[str]) -> tuple[Property, 
     for item in items:
         found = _ITEM.match(item)
         assert found is not None
-        keys = tuple(key[1:-1].replace('""', '"') if key.startswith('"') else key for key in re.findall(_KEY, found[1]))
+        keys = _keys(found[1])
         refuse_withheld(dataset, keys)
-        kind = _declared(found[1], found[2])
+        kind = _declared(keys, found[2])
         column = _column(dataset, keys, kind or TEXT)
         if column.name.casefold() in taken:
-            raise Rejected(f"the property {found[1]} would be the column {column.name!r}, which there is already")
+            raise Rejected(
+                f"the property {told_name_of(keys)} would be the column {column.name!r}, which there is already"
+            )
         taken.add(column.name.casefold())
         properties.append(Property(keys, kind, column))
     return tuple(properties)
+
+
+def told_properties(items: Sequence[str]) -> tuple[str, ...]:
+    """The items as they may be told where what people wrote may not: without keys that may be personal."""
+    return tuple(_told(item) for item in items)
 
 
 def spread_out(dataset: Dataset, properties: Sequence[Property]) -> Dataset:
@@ -153,7 +173,7 @@ def typed(dataset: Dataset, properties: Sequence[Property], found: Sequence[int 
         bits, scale, largest = found[3 * number : 3 * number + 3]
         kinds = [name for name, bit in _TYPES.items() if int(bits or 0) & bit]
         kind = _fitting(kinds, int(scale or 0), Decimal(largest or 0))
-        column = replace(item.column, type=kind, sql=_read(dataset, item.keys, kind))
+        column = replace(item.column, type=kind, sql=_READ_AS[kind.kind].format(_text_at(dataset, item.keys)))
         if len(kinds) > 1 and column.type is TEXT:
             said = f"{column.description} Its values are of several types ({', '.join(kinds)}), and so text."
             column = replace(column, description=said)
@@ -176,10 +196,23 @@ def _fitting(kinds: Sequence[str], scale: int, largest: Decimal) -> Type:
     return decimal(digits, scale) if digits <= _DIGITS else FLOAT
 
 
-def _read(dataset: Dataset, keys: Sequence[str], kind: Type) -> str:
-    """The expression of the property as a value of the type."""
+def _text_at(dataset: Dataset, keys: Sequence[str]) -> str:
     assert dataset.spread is not None
-    return _READ_AS[kind.kind].format(property_at(dataset.spread.sql, keys, "#>>").as_string())
+    return property_at(dataset.spread.sql, keys, "#>>").as_string()
+
+
+def _read(dataset: Dataset, keys: Sequence[str], kind: Type) -> str:
+    """The expression of the property as a value of a declared type: numbers and booleans that were found in the JSON
+    have no other form, and need no such look."""
+    text = _text_at(dataset, keys)
+    if kind.kind in _FORMS:
+        others = sql.Literal(f"^(?!({_FORMS[kind.kind]})$).*$")
+        text = (
+            sql.SQL("regexp_replace({}, {}, {})")
+            .format(sql.SQL(text), others, sql.Literal(_OF_ANOTHER_FORM))
+            .as_string()
+        )
+    return _READ_AS[kind.kind].format(text)
 
 
 def _column(dataset: Dataset, keys: Sequence[str], kind: Type) -> Column:
@@ -192,15 +225,25 @@ def _column(dataset: Dataset, keys: Sequence[str], kind: Type) -> Column:
         name=f"_{name}" if name[0].isdigit() else name,
         type=kind,
         sql=_read(dataset, keys, kind),
-        description=f"The property {name_of(tuple(keys))}.",
+        description=f"The property {told_name_of(tuple(keys))}.",
         sensitivity=whole.sensitivity,
-        # No id and no date is an address or a number of anybody's.
-        free_text=whole.free_text and kind.kind in KINDS[Policy.REDACT],
+        free_text=whole.free_text,
         spread=True,
     )
 
 
-def _declared(name: str, text: str | None) -> Type | None:
+def _keys(path: str) -> tuple[str, ...]:
+    return tuple(key[1:-1].replace('""', '"') if key.startswith('"') else key for key in re.findall(_KEY, path))
+
+
+def _told(item: str) -> str:
+    found = _ITEM.match(item)
+    assert found is not None
+    keys = _keys(found[1])
+    return item if told_name_of(keys) == name_of(keys) else item.replace(found[1], told_name_of(keys), 1)
+
+
+def _declared(keys: tuple[str, ...], text: str | None) -> Type | None:
     if text is None:
         return None
     try:
@@ -209,7 +252,7 @@ def _declared(name: str, text: str | None) -> Type | None:
         kind = None
     if kind is None or (kind.kind is Kind.DECIMAL and not kind.precision):
         raise Rejected(
-            f"the property {name}: there is no type {text!r}; there are: {', '.join(Kind)}, of these decimal with its "
-            "digits in all and after the point, as in decimal(12,2)"
+            f"the property {told_name_of(keys)}: there is no type {text!r}; there are: {', '.join(Kind)}, of these "
+            "decimal with its digits in all and after the point, as in decimal(12,2)"
         )
     return kind

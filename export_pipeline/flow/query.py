@@ -15,13 +15,20 @@ from decimal import Decimal
 from psycopg import sql
 
 from export_pipeline.flow.columns import choose_columns, refuse_new_names
-from export_pipeline.flow.conditions import NOT_TOLD, Condition, is_told, parse_conditions
+from export_pipeline.flow.conditions import Condition, is_told, parse_conditions
 from export_pipeline.flow.dates import DATE_FILTERS, DATE_FROM, Span, parse_span
-from export_pipeline.flow.properties import PROPERTIES, Property, parse_properties, split_properties, spread_out
+from export_pipeline.flow.properties import (
+    PROPERTIES,
+    Property,
+    parse_properties,
+    split_properties,
+    spread_out,
+    told_properties,
+)
 from export_pipeline.flow.sort import Sort, parse_sort, read_sort
 from export_pipeline.flow.values import EXPECTED, parse_list, parse_value
 from export_pipeline.model.access import Scope
-from export_pipeline.model.condition import comparisons_of, parse_condition
+from export_pipeline.model.condition import NOT_TOLD, comparisons_of, parse_condition
 from export_pipeline.model.dataset import BOOLEAN, INTEGER, OWNED, TEXT, UUID, Column, Dataset, Filter
 from export_pipeline.model.errors import Broken, Rejected
 from export_pipeline.model.masking import Mask
@@ -83,7 +90,11 @@ class Selection:
 
     def _told(self) -> dict[str, str]:
         untold = {item.name for item in self.dataset.filters if not is_told(item)}
-        return {name: NOT_TOLD if name in untold else _text_of(value) for name, value in self.values.items()}
+        told = {name: NOT_TOLD if name in untold else _text_of(value) for name, value in self.values.items()}
+        items = self.values.get(PROPERTIES)
+        if isinstance(items, tuple) and not all(is_told(item.column) for item in self.properties):
+            told[PROPERTIES] = _text_of(told_properties(items))
+        return told
 
     @property
     def looked_at(self) -> tuple[Column, ...]:

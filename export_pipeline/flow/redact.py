@@ -24,9 +24,14 @@ _LOCAL = rf"""(?:\\?"[^"\s@\\]{{1,64}}\\?"|{_PLAIN}(?:{_PLAIN}|['=])*)"""
 #: Also as it is written in addresses of pages.
 _AT = r"(?:[@＠]|%40)"
 _EMAIL = rf"(?P<escape>{_ESCAPE}['=]*)?{_LOCAL}{_AT}{_LABEL}(?:[.。．]{_LABEL})+"
-#: Digits with at most three separators between two of them.
-_SEPARATORS = r"[ \t\x{a0}\x{2007}\x{2009}\x{202f}().·/\-\x{2010}-\x{2015}\x{2212}]"
-_DIGITS = rf"[+＋]?\(?\d(?:{_SEPARATORS}{{0,3}}\d){{6,}}"
+#: The separators that are as wide as a Chinese character, and those that they stand for.
+_WIDE = {"＋": "+", "－": "-", "　": " ", "．": ".", "／": "/", "（": "(", "）": ")"}
+#: Digits with at most three separators between two of them. No ends of lines: on each of them a number may stand.
+_SEPARATORS = (
+    r"[ \t\x{a0}\x{2007}\x{2009}\x{202f}().·/_\-\x{2010}-\x{2015}\x{2212}"
+    r"\x{3000}\x{30fb}\x{30fc}\x{ff08}\x{ff09}\x{ff0d}-\x{ff0f}]"
+)
+_DIGITS = rf"[+＋]?[(（]?\d(?:{_SEPARATORS}{{0,3}}\d){{6,}}"
 #: Where a word begins, be it after an escape of JSON.
 _START = r"(?:\\[bfnrt]|\b)"
 _UUID = rf"{_START}[0-9A-Fa-f]{{8}}(?:-[0-9A-Fa-f]{{4}}){{3}}-[0-9A-Fa-f]{{12}}\b"
@@ -35,9 +40,11 @@ _MOMENT = rf"{_START}\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]
 _FOUND = rf"{_UUID}|{_MOMENT}|\\u[0-9A-Fa-f]{{4}}|{_DIGITS}"
 _KEPT = (
     rf"^(?:{_UUID}|{_MOMENT}|\\u.*)$",
-    r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?: \d{1,2})?$",
+    r"^\d{4}[-/._]\d{1,2}[-/._]\d{1,2}(?: \d{1,2})?$",
+    # As in the names of files: 20101117_140322.
+    r"^(?:19|20)\d\d(?:0\d|1[0-2])[0-3]\d_[0-2]\d[0-5]\d(?:[0-5]\d(?:\d{3})?)?$",
     r"^\d{1,2}[-/.]\d{1,2}[-/.](?:\d\d|\d{4})(?: \d{1,2})?$",
-    r"^(?:19|20)\d\d ?[-–/] ?(?:19|20)\d\d$",
+    r"^(?:19|20)\d\d ?[-–/_] ?(?:19|20)\d\d$",
     r"^(?:0|[1-9]\d*)\.\d+$",
 )
 #: Moments in seconds and milliseconds since 1970, from 2001 to 2033.
@@ -125,7 +132,7 @@ def _told(found: pl.Series) -> pl.Series:
 
     plain = found
     if found.str.contains(r"[^\x00-\x7f]").any():
-        plain = found.str.replace_many(*_digits()).str.replace_all("＋", "+", literal=True)
+        plain = found.str.replace_many(*_plain())
     plain = plain.str.replace(_WHOLE, "${1}")
     frame = pl.DataFrame({"found": found, "plain": plain, "digits": plain.str.replace_all(r"[^0-9]", "")})
     frame = frame.with_columns(
@@ -183,7 +190,7 @@ def _redacted_documents(frame: pl.DataFrame) -> pl.Series:
 
 
 @cache
-def _digits() -> tuple[list[str], list[str]]:
-    """The digits of all scripts, and the same as 0 to 9."""
+def _plain() -> tuple[list[str], list[str]]:
+    """The digits of all scripts and wide separators, and the same as ASCII has them."""
     digits = [character for character in map(chr, range(0x80, 0x1FC00)) if unicodedata.category(character) == "Nd"]
-    return digits, [str(unicodedata.decimal(character)) for character in digits]
+    return [*digits, *_WIDE], [*(str(unicodedata.decimal(character)) for character in digits), *_WIDE.values()]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
-from export_pipeline.flow.authorize import Grant, authorize_role, authorize_selection, identify
+from export_pipeline.flow.authorize import Grant, authorize_role, authorize_selection, identify, refusals_audited
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import make_order, members_of
 from export_pipeline.flow.patterns import check_patterns
@@ -11,7 +11,7 @@ from export_pipeline.flow.plan import Order, Plan
 from export_pipeline.flow.policies import require_reason
 from export_pipeline.flow.publish import attempt_prefix
 from export_pipeline.model.access import Principal
-from export_pipeline.model.errors import Forbidden, Rejected
+from export_pipeline.model.errors import Forbidden
 from export_pipeline.model.job import ExportJob, ExportRequest
 
 
@@ -59,7 +59,7 @@ class Admitted:
 def admit(engine: Engine, request: ExportRequest, *, service: Principal | None = None) -> Admitted:
     """Authorizes and plans a request, whether it is then filed or only looked at. Raises Rejected, Forbidden or
     NotFound; a refusal is audited."""
-    try:
+    with refusals_audited(engine, request.requested_by, request.dataset):
         principal = service or identify(engine, request.requested_by)
         for member in members_of(engine, request):
             authorize_role(principal, engine.dataset(member.dataset))
@@ -67,9 +67,6 @@ def admit(engine: Engine, request: ExportRequest, *, service: Principal | None =
         engine.destination(request.destination)
         order, grants = authorize_order(engine, principal, order)
         require_reason(engine.settings, [plan.selection for plan in order.plans], request)
-    except Rejected as error:
-        engine.audit.refuse(actor=request.requested_by, dataset=request.dataset, reason=str(error))
-        raise
     return Admitted(principal, order, grants)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from export_pipeline.flow.conditions import find_column
-from export_pipeline.model.condition import name_of
+from export_pipeline.model.condition import told_name_of
 from export_pipeline.model.dataset import Column, Dataset, Kind
 from export_pipeline.model.errors import Rejected
 
@@ -45,7 +45,7 @@ def parse_sort(dataset: Dataset, items: Sequence[str]) -> tuple[Sort, ...]:
         path, descending = read_sort(item)
         column, keys = find_column(dataset, path)
         if keys or column.type.kind is Kind.JSON:
-            raise Rejected(f"sort {name_of(path)!r}: rows have no order by JSON, nor by what is in it")
+            raise Rejected(f"sort {told_name_of(path)!r}: rows have no order by JSON, nor by what is in it")
         if any(column == other.column for other in found):
             raise Rejected(f"sort names the column {column.name!r} twice")
         found.append(Sort(column, descending))

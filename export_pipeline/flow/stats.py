@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from export_pipeline.flow.authorize import authorize_role, identify
+from export_pipeline.flow.authorize import authorize_role, identify, refusals_audited
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.query import WHERE, Selection, select
 from export_pipeline.flow.source import Connection, access_settings
@@ -59,11 +59,13 @@ class DatasetStats:
 
 
 def dataset_stats(engine: Engine, email: str, dataset: str | None = None) -> list[DatasetStats]:
-    """What somebody may export, or of one dataset. Raises Rejected, Forbidden."""
+    """What somebody may export, or of one dataset. Raises Rejected, Forbidden; that the role may not have it is
+    audited."""
     principal = identify(engine, email)
     chosen = [engine.dataset(dataset)] if dataset else list(engine.datasets.values())
     if dataset:
-        authorize_role(principal, chosen[0])
+        with refusals_audited(engine, principal.email, dataset):
+            authorize_role(principal, chosen[0])
     allowed = [item for item in chosen if principal.role in item.access]
     with engine.source.connect() as connection:
         # No transaction of all: a question that is stopped takes nothing else with it.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from export_pipeline.flow.authorize import identify
+from export_pipeline.flow.authorize import identify, refusals_audited
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.retention import expire_export, folders_of
 from export_pipeline.flow.subject_index import look_up
@@ -81,11 +81,10 @@ def _permitted(engine: Engine, email: str) -> Principal:
     principal = identify(engine, email)
     if principal.role not in _ROLES:
         roles = " and ".join(_ROLES)
-        error = Forbidden(
-            f"the role {principal.role} may not look for people in everybody's exports; these may: {roles}"
-        )
-        engine.audit.refuse(actor=principal.email, dataset="", reason=str(error))
-        raise error
+        with refusals_audited(engine, principal.email):
+            raise Forbidden(
+                f"the role {principal.role} may not look for people in everybody's exports; these may: {roles}"
+            )
     return principal
 
 

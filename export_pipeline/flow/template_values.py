@@ -6,14 +6,14 @@ reaches them redacted.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from export_pipeline.flow.conditions import NOT_TOLD
 from export_pipeline.flow.dates import DATE_FILTERS
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.order import members_of
 from export_pipeline.flow.policies import usual_policy
+from export_pipeline.flow.properties import PROPERTIES, split_properties, told_properties
 from export_pipeline.flow.query import LIMIT, filters_of
 from export_pipeline.model.access import Principal, Role
-from export_pipeline.model.condition import comparisons_of, parse_condition, text_of
+from export_pipeline.model.condition import NOT_TOLD, comparisons_of, parse_condition, text_of
 from export_pipeline.model.dataset import TEXT, Column, Dataset
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest
@@ -51,10 +51,7 @@ def _request_as_told(engine: Engine, principal: Principal, request: ExportReques
         datasets = {member.name: engine.dataset(member.dataset) for member in members_of(engine, request)}
     except Rejected:
         datasets = {}  # what it is about is gone: nobody knows any more what is personal
-    filters = {
-        name: value if _may_see_filter(principal, datasets, name) else NOT_TOLD
-        for name, value in request.filters.items()
-    }
+    filters = {name: _filter_told(principal, datasets, name, value) for name, value in request.filters.items()}
     conditions = tuple(_told(principal, datasets, text) for text in request.conditions)
     return replace(request, filters=filters, conditions=conditions)
 
@@ -62,7 +59,7 @@ def _request_as_told(engine: Engine, principal: Principal, request: ExportReques
 def _told(principal: Principal, datasets: Mapping[str, Dataset], text: str) -> str:
     tree = parse_condition(text)
     paths = {item.path for item in comparisons_of(tree)}
-    hidden = {path: NOT_TOLD for path in paths if not _may_see_path(principal, datasets, path)}
+    hidden = {path for path in paths if not _may_see_path(principal, datasets, path)}
     return text_of(tree, hidden) if hidden else text
 
 
@@ -77,6 +74,14 @@ def _may_see_path(principal: Principal, datasets: Mapping[str, Dataset], path: t
 def _column(dataset: Dataset, name: str) -> Column | None:
     """The column; of a property that is a column of its own, that which it lies in."""
     return dataset.column(name) or (dataset.column(dataset.spread.column) if dataset.spread else None)
+
+
+def _filter_told(principal: Principal, datasets: Mapping[str, Dataset], name: str, value: str) -> str:
+    if not _may_see_filter(principal, datasets, name):
+        return NOT_TOLD
+    if name.rpartition(".")[2] != PROPERTIES or _may_see_path(principal, datasets, tuple(name.split("."))):
+        return value
+    return ",".join(told_properties(split_properties(value)))
 
 
 def _may_see_filter(principal: Principal, datasets: Mapping[str, Dataset], name: str) -> bool:

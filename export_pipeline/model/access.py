@@ -83,6 +83,11 @@ SIGHTS: Mapping[Scope, Mapping[Role, Mapping[Sensitivity, Sight]]] = {
 }
 
 
+def sees_redacted(role: Role, scope: Scope) -> bool:
+    """Whether the role sees what is personal masked only, and so what people wrote redacted."""
+    return SIGHTS[scope][role][Sensitivity.PERSONAL] is not Sight.PLAIN
+
+
 @dataclass(frozen=True)
 class Principal:
     """A person, or a service of ours, on whose behalf something is done."""

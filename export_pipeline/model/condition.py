@@ -5,7 +5,7 @@ in the text something is wrong, and never a value: that may be personal.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +15,11 @@ from export_pipeline.model.errors import Rejected
 MOST_COMPARISONS = 100
 MOST_DEPTH = 20
 MOST_CHARACTERS = 200_000
+#: What stands for what is not told.
+NOT_TOLD = "(not told)"
+#: How the at sign of an address is written, and the fewest digits that can be of a phone or a card.
+AT_SIGNS = ("@", "＠", "%40")
+_FEWEST_DIGITS = 7
 
 
 class Operator(StrEnum):
@@ -110,16 +115,31 @@ def name_of(path: tuple[str, ...]) -> str:
     return ".".join(key if _KEY.fullmatch(key) else f'"{key.replace(chr(34), chr(34) * 2)}"' for key in path)
 
 
-def text_of(tree: Tree, hidden: Mapping[tuple[str, ...], str]) -> str:
-    """The condition as text. Of the properties in `hidden` that text stands instead of the values."""
+def told_name_of(path: tuple[str, ...]) -> str:
+    """The same for whoever reads what was asked for: a key that may be an address or a number of somebody is not
+    told."""
+    return ".".join(NOT_TOLD if _may_be_personal(key) else name_of((key,)) for key in path)
+
+
+def count_digits(text: str) -> int:
+    """How many digits, of any script, a text has."""
+    return sum(character.isdigit() for character in text)
+
+
+def text_of(tree: Tree, hidden: Collection[tuple[str, ...]]) -> str:
+    """The condition as text. Of the properties in `hidden` it tells neither values nor keys that may be personal."""
     if isinstance(tree, Group):
         parts = (text_of(part, hidden) for part in tree.parts)
         joined = f" {tree.joint} ".join(parts)
         return f"({joined})"
-    if tree.path in hidden and tree.values:
-        return f"{name_of(tree.path)} {tree.operator} {hidden[tree.path]}"
+    if tree.path in hidden:
+        return f"{told_name_of(tree.path)} {tree.operator} {NOT_TOLD if tree.values else ''}".rstrip()
     values = ",".join(_quoted(value.text) if value.quoted else value.text for value in tree.values)
     return f"{name_of(tree.path)} {tree.operator} {values}".rstrip()
+
+
+def _may_be_personal(key: str) -> bool:
+    return any(sign in key for sign in AT_SIGNS) or count_digits(key) >= _FEWEST_DIGITS
 
 
 def _quoted(text: str) -> str:
@@ -172,7 +192,7 @@ class _Parser:
         while self.text.startswith(".", self.at):
             self.at += 1
             path.append(self._key())
-        name = name_of(tuple(path))
+        name = told_name_of(tuple(path))
         self._skip()
         word = _WORD.match(self.text, self.at)
         try:

@@ -80,12 +80,18 @@ def default_policy(column: Column) -> Policy:
     """What becomes of a column for whoever may see it masked only: what its dataset says, else what its type allows."""
     if column.mask is not None:
         return column.mask
-    if column.free_text:
+    if leaves_redacted(column):
         return Policy.REDACT
     for policy in (Policy.MASK, Policy.MONTH):
         if column.type.kind in KINDS[policy]:
             return policy
     return Policy.DROP
+
+
+def leaves_redacted(column: Column) -> bool:
+    """Whether the column is redacted for whoever sees personal data masked only: people wrote it, and not as an id or a
+    date, which is an address or a number of nobody's."""
+    return column.free_text and column.type.kind in KINDS[Policy.REDACT]
 
 
 def leaves_hashed(column: Column) -> bool:

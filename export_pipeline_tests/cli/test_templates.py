@@ -258,6 +258,20 @@ def test_template_when_it_looks_for_what_others_may_not_see_then_its_values_are_
     assert command(MANAGER, "run", "leads", "--no-wait")["conditions"] == whole
 
 
+def test_template_when_it_names_keys_of_json_that_may_be_personal_then_they_are_told_to_who_may_see_them(
+    command: Command,
+) -> None:
+    where, properties = 'properties.opens."zoe@example.com" gt 1', 'path,opens."+15550100123"'
+    asked = ("--where", where, "--filter", f"properties={properties}", "--share", "everyone")
+    command(ADMIN, "create", "opens", "events", *asked)
+    shown = {email: command(email, "show", "opens") for email in (ADMIN, ANALYST, OPERATOR)}
+    assert (shown[ADMIN]["conditions"], shown[ADMIN]["filters"]) == ([where], {"properties": properties})
+    hidden = ["properties.opens.(not told) gt (not told)"]
+    assert shown[ANALYST]["conditions"] == shown[OPERATOR]["conditions"] == hidden
+    assert shown[ANALYST]["filters"] == {"properties": "path,opens.(not told)"}
+    assert shown[OPERATOR]["filters"] == {"properties": "(not told)"}
+
+
 def test_export_when_by_somebody_elses_template_then_its_values_are_told_to_the_runner_nowhere(
     command: Command, engine: Engine
 ) -> None:

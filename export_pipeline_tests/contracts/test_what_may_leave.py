@@ -264,6 +264,11 @@ def test_contact_info_when_left_out_and_asked_for_then_refused(
         ("events", {"conditions": ("properties.mobile gte 15550100000",)}),
         ("events", {"conditions": ("mobile between 1 and 1000000",), "filters": {"properties": "mobile:integer"}}),
         ("events", {"sort": ("mobile",), "filters": {"properties": "mobile:float"}}),
+        ("events", {"conditions": ('properties.opens."zoe@example.com" is_not_null',)}),
+        ("events", {"conditions": ('properties.opens."+15550100123" is_null',)}),
+        ("events", {"conditions": ('properties."555" eq "0" and properties.q1 eq 5',)}),
+        ("events", {"filters": {"properties": 'plan,opens."zoe%40example.com"'}}),
+        ("events", {"filters": {"properties": "plan,opens.15550100123:integer"}}),
     ],
 )
 def test_redacted_when_looked_at_for_contact_data_then_refused(
@@ -281,6 +286,7 @@ def test_redacted_when_looked_at_for_other_things_then_allowed(world: Engine) ->
         ("leads", {"keywords": "flat,T2"}, "title contains 'two rooms' and description is_not_null and price gt 1000"),
         ("leads", {}, "location starts_with 12345 and title ne 'No. 12'"),
         ("events", {"properties": "n:integer"}, "n lt 999999 and properties.seconds gte 60 and properties.ok eq true"),
+        ("events", {"properties": "q1,q2,q3,q4,p.100"}, "properties.q1 eq yes and properties.q2 eq yes"),
     ):
         asked = request_for(name, PEOPLE[Role.ANALYST], filters=filters, conditions=(condition,))
         assert planned(world, asked).selection.conditions

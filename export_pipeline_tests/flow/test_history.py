@@ -1,5 +1,6 @@
 """The history: found by what one remembers of an export, page by page, and added up."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +8,10 @@ import pytest
 
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.history import Wanted, list_exports, usage
-from export_pipeline.flow.manage import cancel_export
+from export_pipeline.flow.links import issue_link, list_links, presigned_links, revoke_links
+from export_pipeline.flow.manage import cancel_export, end_export, retry_export, show_export, verify_export
 from export_pipeline.flow.request import file_request
+from export_pipeline.ledger.audit import Action
 from export_pipeline.model.errors import Forbidden, NotFound, Rejected
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 from export_pipeline_tests.datasets.reading import ADMIN, ANALYST, COMPLIANCE, MANAGER
@@ -75,6 +78,44 @@ def test_list_when_asked_for_what_is_not_ones_own_or_makes_no_sense_then_refused
         list_exports(engine, ADMIN, Wanted(template_id="mine"))
     with pytest.raises(Rejected, match="the range is empty"):
         list_exports(engine, ADMIN, Wanted(since=now, until=now - timedelta(days=1)))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        show_export,
+        cancel_export,
+        retry_export,
+        verify_export,
+        end_export,
+        issue_link,
+        list_links,
+        revoke_links,
+        presigned_links,
+        lambda engine, email, export_id: list_exports(engine, email, Wanted(before=export_id)),
+    ],
+)
+def test_refusal_when_an_export_is_somebody_elses_then_audited_once(
+    engine: Engine, filed: list[ExportJob], act: Callable[[Engine, str, str], object]
+) -> None:
+    job = filed[1]
+    assert job.request.requested_by != MANAGER
+    with pytest.raises(Forbidden) as refused:
+        act(engine, MANAGER, job.id)
+    entries = [entry.event for entry in engine.audit.of(job.id) if entry.event.action is Action.REFUSAL]
+    assert [(entry.actor, entry.dataset, entry.reason) for entry in entries] == [
+        (MANAGER, job.request.dataset, str(refused.value))
+    ]
+    with pytest.raises(NotFound):
+        act(engine, MANAGER, TEMPLATE)
+    assert [entry.event.action for entry in engine.audit.latest(20)].count(Action.REFUSAL) == 1
+
+
+def test_refusal_when_exports_of_somebody_else_are_listed_then_audited(engine: Engine) -> None:
+    with pytest.raises(Forbidden) as refused:
+        list_exports(engine, MANAGER, Wanted(by=ADMIN))
+    [entry] = engine.audit.latest(10)
+    assert (entry.event.actor, entry.event.reason) == (MANAGER, str(refused.value))
 
 
 def test_usage_when_asked_then_counted_by_people(engine: Engine, filed: list[ExportJob]) -> None:

@@ -306,6 +306,24 @@ def test_series_when_another_asks_or_for_something_else_then_it_is_another_serie
         assert export(engine, other).rows == 0, other
 
 
+def test_series_when_the_role_changes_and_with_it_what_is_masked_then_it_begins_again(
+    engine: Engine, world: World
+) -> None:
+    add(world, "a")
+    asked = replace(ASKED, requested_by=world.analyst, columns=("id", "phone as title"))
+    assert [export(engine, asked).rows for _ in range(2)] == [1, 0]
+    world.run("UPDATE users SET role = 'admin' WHERE email = %(email)s", email=world.analyst)
+    assert [export(engine, asked).rows for _ in range(2)] == [1, 0]
+
+
+def test_series_when_the_key_of_a_hash_changes_then_it_begins_again(engine: Engine, world: World) -> None:
+    add(world, "a")
+    for keys in ({"1": "a" * 40}, {"2": "b" * 40, "1": "a" * 40}):
+        hash_keys = Settings(DATABASE_URL="postgresql://x", EXPORT_HASH_KEYS=keys).hash_keys
+        keyed = replace(engine, settings=engine.settings.model_copy(update={"hash_keys": hash_keys}))
+        assert [export(keyed, replace(ASKED, masks={"phone": "hash"})).rows for _ in range(2)] == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [

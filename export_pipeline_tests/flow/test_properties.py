@@ -22,7 +22,7 @@ from export_pipeline.flow.query import select
 from export_pipeline.flow.request import authorize_plan, file_request
 from export_pipeline.model.access import Principal, Role
 from export_pipeline.model.dataset import Column, Dataset
-from export_pipeline.model.errors import Rejected
+from export_pipeline.model.errors import Forbidden, Rejected
 from export_pipeline.model.format import Format
 from export_pipeline.model.job import ExportRequest
 from export_pipeline.model.verification import Verification
@@ -146,11 +146,64 @@ def test_type_when_values_are_not_of_the_declared_one_then_refused_without_the_v
 def test_property_when_the_column_is_redacted_then_it_is_whatever_its_type(
     sample_engine: Engine, item: str, kind: str, role: Role
 ) -> None:
-    engine = events(sample_engine, ({"mobile": 15550100123, "who": {"mobile": "+15550100123"}, "b": True},))
+    engine = events(sample_engine, ({"mobile": 15550100123, "who": {"mobile": "15550100123"}, "b": True},))
     frame, columns = read(engine, item, role=role, contact_info=role is not Role.ADMIN)
     column = next(reversed(columns.values()))
     assert str(column.type) == kind and "blanked out" in column.description
     assert frame[column.name].to_list() == [{"text": "[phone]", "boolean": True}.get(kind)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("date", ["2015550131", 2015550131, "20150131", "2015-01-31T10:00:00Z", "now"]),
+        ("timestamp", ["2015550131", 2015550131, "2015-01-31 10", "10:00", "2015-01-31 10:00 UTC"]),
+        ("integer", ["+5550123", "030123456", " 5", ""]),
+        ("decimal(12,2)", ["+5550123", "030123456.0", "NaN"]),
+        ("float", ["+5550123", "030123456", "Infinity"]),
+        ("uuid", ["4111-1111-1111-1111-5500-0055-5555-5559", "6f1c1f6e2d0a5c0e9a440f3f0f9f6a10"]),
+    ],
+)
+def test_type_when_declared_then_no_other_text_is_read_as_it(
+    sample_engine: Engine, kind: str, values: list[Any]
+) -> None:
+    for value in values:
+        for role in (Role.ANALYST, Role.ADMIN):
+            with pytest.raises(Rejected, match="not of the type that was declared") as caught:
+                read(events(sample_engine, ({"p": value},)), f"p:{kind}", role=role)
+            assert not str(value).strip() or str(value) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("date", ["2010-01-31", None]),
+        ("timestamp", ["2010-01-31", "2010-01-31T10:00Z", "2010-01-31 10:00:00.5+0130", "2010-01-31T10:00:00-05"]),
+        ("integer", ["-7", 0, 12]),
+        ("decimal(12,2)", ["12.50", -0.5, "0.0"]),
+        ("float", ["1e-3", 1e300, "-0.5"]),
+        ("uuid", ["6F1C1f6e-2d0a-5c0e-9a44-0f3f0f9f6a10"]),
+    ],
+)
+def test_type_when_declared_then_texts_in_its_form_are_read(
+    sample_engine: Engine, kind: str, values: list[Any]
+) -> None:
+    engine = events(sample_engine, tuple({"p": value} for value in values))
+    frame, _ = read(engine, f"p:{kind}", role=Role.ANALYST)
+    assert frame["p"].is_null().to_list() == [value is None for value in values]
+
+
+@pytest.mark.parametrize("kind", ["uuid", "date", "timestamp", "boolean", "integer", "decimal(12,2)", "float", "text"])
+def test_property_when_the_column_is_redacted_then_neither_computed_with_nor_ordered_by(
+    sample_engine: Engine, kind: str
+) -> None:
+    engine, item = events(sample_engine, ({"q": 1},)), f"p:{kind}"
+    for asked in ({"columns": ("event", "concat(p, '') as got")}, {"sort": ("p desc",)}):
+        with pytest.raises(Forbidden, match="in the role analyst"):
+            read(engine, item, role=Role.ANALYST, **asked)
+        with pytest.raises(Rejected):
+            read(engine, item, contact_info=False, **asked)
+        assert read(engine, item, **asked)[0].height == 1
 
 
 def test_property_when_its_type_was_found_then_its_file_is_linked_to(engine: Engine) -> None:

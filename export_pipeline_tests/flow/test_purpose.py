@@ -140,6 +140,36 @@ def test_free_text_when_looked_at_then_its_values_are_told_nowhere(
     assert not any(PLANTED in text for text in texts)
 
 
+def test_key_of_json_when_it_may_be_personal_then_told_nowhere(engine: Engine) -> None:
+    asked = ExportRequest(
+        "events",
+        ADMIN,
+        {"properties": f'plan:text,opens."{PLANTED}",opens.15550100123:integer', "limit": "2"},
+        conditions=(f'properties.opens."{PLANTED}" is_null',),
+        columns=("id", "opens_15550100123 as opened"),
+        destination="local",
+    )
+    job = run_export(engine, file_request(engine, asked))
+    manifest = read_manifest(engine.destination("local"), job)
+    assert manifest["filters"] == {"properties": "plan:text,opens.(not told),opens.(not told):integer"}
+    assert manifest["conditions"] == ["properties.opens.(not told) is_null"]
+    assert manifest["columns"][1]["description"] == "The property opens.(not told)."
+    wrong = (
+        {"filters": {"properties": f'opens."{PLANTED}":money'}},
+        {"filters": {"properties": f'opens."{PLANTED}",,'}},
+        {"conditions": (f"properties.opens.\"{PLANTED}\" matches '('",)},
+        {"sort": (f'properties."{PLANTED}"',)},
+        {"requested_by": ANALYST},
+    )
+    texts = [json.dumps(manifest)]
+    for changes in wrong:
+        with pytest.raises(Rejected) as refused:
+            file_request(engine, replace(asked, **changes))  # type: ignore[arg-type]
+        texts.append(str(refused.value))
+    texts.append(everything_written(engine, "audit_log"))
+    assert not any(PLANTED in text or "opens.15550100123" in text for text in texts)
+
+
 def test_link_when_the_file_was_masked_less_than_now_then_none(engine: Engine, source: psycopg.Connection) -> None:
     asked = ExportRequest("leads", ADMIN, {"limit": "2"}, columns=("id", "phone"), destination="local")
     plain, masked = (
@@ -149,6 +179,7 @@ def test_link_when_the_file_was_masked_less_than_now_then_none(engine: Engine, s
     try:
         with pytest.raises(Forbidden, match="holds more than you may have now"):
             issue_link(engine, ADMIN, plain.id)
+        assert "holds more than you may have now" in engine.audit.of(plain.id)[-1].event.reason
         assert issue_link(engine, ADMIN, masked.id).url
     finally:
         source.execute("UPDATE users SET role = 'admin' WHERE email = %s", (ADMIN,))

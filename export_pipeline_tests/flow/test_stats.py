@@ -7,6 +7,7 @@ import pytest
 
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.stats import DatasetStats, dataset_stats
+from export_pipeline.ledger.audit import Action
 from export_pipeline.model.access import Role, Scope
 from export_pipeline.model.errors import Broken, Forbidden, Rejected
 from export_pipeline_tests.datasets.reading import ADMIN, ANALYST, MANAGER, ask
@@ -69,9 +70,15 @@ def test_stats_when_the_source_lacks_a_datasets_tables_then_the_others_are_told(
         dataset_stats(engine, ADMIN, "campaigns")
 
 
-def test_stats_when_the_role_may_not_then_forbidden_or_left_out(sample_engine: Engine) -> None:
-    with pytest.raises(Forbidden):
-        dataset_stats(sample_engine, ANALYST, "audit_log")
+def test_stats_when_the_role_may_not_then_forbidden_and_audited_or_left_out(
+    engine: Engine, sample_engine: Engine
+) -> None:
+    with pytest.raises(Forbidden) as refused:
+        dataset_stats(engine, ANALYST, "audit_log")
+    [entry] = engine.audit.latest(10)
+    event = entry.event
+    assert (event.action, event.actor, event.dataset) == (Action.REFUSAL, ANALYST, "audit_log")
+    assert event.reason == str(refused.value)
     assert "audit_log" not in {item.dataset for item in dataset_stats(sample_engine, ANALYST)}
     with pytest.raises(Rejected, match="no dataset 'nothing'"):
         dataset_stats(sample_engine, ADMIN, "nothing")
