@@ -17,19 +17,9 @@ from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import NO_VALUE, Figures, Series, one_line
 from export_pipeline.formats._pdf_branding import Brand
 from export_pipeline.formats._pdf_charts import Spec, Style
+from export_pipeline.formats._pdf_numbers import measured, number, percentage
 from export_pipeline.formats._pdf_table import MOST_CHARACTERS, Table
-from export_pipeline.formats._pdf_words import (
-    WORDS,
-    Language,
-    Words,
-    axis_label,
-    definition,
-    long_date,
-    measured,
-    moment,
-    number,
-    percentage,
-)
+from export_pipeline.formats._pdf_words import WORDS, Language, Words, axis_label, definition, long_date, moment
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.report import Bucket, ChartKind, Measure
 

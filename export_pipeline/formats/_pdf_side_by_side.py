@@ -11,7 +11,8 @@ from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import Series
 from export_pipeline.formats._pdf_comparison import Comparison, Finding
 from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, subject_label
-from export_pipeline.formats._pdf_words import WORDS, Words, measured, number, p_text, percentage
+from export_pipeline.formats._pdf_numbers import measured, number, p_text, percentage
+from export_pipeline.formats._pdf_words import WORDS, Words
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind, Measure
 
 

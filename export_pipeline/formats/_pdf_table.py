@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from export_pipeline.formats._pdf_words import Words, number
+from export_pipeline.formats._pdf_numbers import number
+from export_pipeline.formats._pdf_words import Words
 from export_pipeline.model.dataset import Column, Kind
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import math
 
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._pdf_document import FULL, Block, Draft, appendix, subject_label
+from export_pipeline.formats._pdf_numbers import number, p_text, percentage
 from export_pipeline.formats._pdf_trial import Result, Results
-from export_pipeline.formats._pdf_words import Words, number, p_text, percentage
+from export_pipeline.formats._pdf_words import Words
 from export_pipeline.formats._significance import ALPHA
 from export_pipeline.model.trial import Scale, Statistic, Trial
 

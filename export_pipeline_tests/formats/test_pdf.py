@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from export_pipeline.formats import _pdf_process
 from export_pipeline.formats._pdf_branding import load_brand
+from export_pipeline.formats._pdf_numbers import measured, number
 from export_pipeline.formats._pdf_table import make_table
-from export_pipeline.formats._pdf_words import WORDS, Language, definition, long_date, measured, number
+from export_pipeline.formats._pdf_words import WORDS, Language, definition, long_date
 from export_pipeline.formats.pdf import FORMAT, PdfOptions
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline.model.errors import Broken, Rejected, Transient
