@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 from export_pipeline.formats._pdf_words import Words
@@ -9,16 +10,31 @@ from export_pipeline.model.report import Aggregate, Measure
 
 #: Between a number and its unit: narrow enough, and never the end of a line.
 _SPACE = "\u00a0"
-_DASH = "–"
+_DASH, _MINUS = "–", "−"
+#: From then on a number without decimals is written in full, up to what a double still tells exactly.
+_LARGE, _LARGEST = 1e6, 1e15
 
 
 def number(words: Words, value: float | Decimal, decimals: int = 0) -> str:
     """The number with so many decimals and separated thousands; a true minus."""
     # A whole number would be formatted as a double, which has 15 digits.
     text = f"{Decimal(value) if isinstance(value, int) else value:,.{decimals}f}"
-    sign = "−" if text.startswith("-") and any(digit in text for digit in "123456789") else ""
+    sign = _MINUS if text.startswith("-") and any(digit in text for digit in "123456789") else ""
     swapped = text.lstrip("-").translate({ord(","): words.group, ord("."): words.decimal})
     return sign + swapped
+
+
+def floating(words: Words, value: float) -> str:
+    """Up to six significant digits, as a table for reading needs no more, or a large number's whole part; a dash for
+    what is no number."""
+    if not math.isfinite(value):
+        return _DASH
+    text = f"{value:.6g}"
+    if _LARGE <= abs(float(text)) < _LARGEST:
+        return number(words, value)
+    if "e" in text:
+        return text.translate({ord("."): words.decimal, ord("-"): _MINUS})
+    return number(words, value, len(text.partition(".")[2]))
 
 
 def measured(words: Words, measure: Measure, value: float | None, *, unit: bool = True) -> str:

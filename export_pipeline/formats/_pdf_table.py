@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from export_pipeline.formats._pdf_numbers import number
+from export_pipeline.formats._pdf_numbers import floating, number
 from export_pipeline.formats._pdf_words import Words
 from export_pipeline.model.dataset import Column, Kind
 
@@ -102,7 +101,7 @@ def _cell(value: Any, column: Column, words: Words, zone: ZoneInfo) -> str:
     if isinstance(value, int | Decimal):
         return number(words, value, column.type.scale)
     if isinstance(value, float):
-        return _float(words, value)
+        return floating(words, value)
     if isinstance(value, datetime):
         return _moment(value, words, zone)
     if isinstance(value, date):
@@ -121,13 +120,3 @@ def _moment(value: datetime, words: Words, zone: ZoneInfo) -> str:
 def _dated(value: date, words: Words) -> str:
     # Some systems write a year before 1000 without its zeros.
     return value.strftime(words.short_date.replace("%Y", f"{value.year:04}"))
-
-
-def _float(words: Words, value: float) -> str:
-    """Up to six significant digits, as a table for reading needs no more; a dash for what is no number."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:.6g}"
-    if not text.lstrip("-").replace(".", "").isdigit():
-        return text
-    return number(words, value, len(text.partition(".")[2]))

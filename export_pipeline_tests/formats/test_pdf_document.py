@@ -51,3 +51,20 @@ def test_period_when_dates_were_asked_for_then_as_they_were(
 def test_table_when_a_float_is_no_number_then_a_dash(value: float) -> None:
     table = make_table(pl.DataFrame({"x": [value, 0.5]}), (Column("x", FLOAT, "sql", "x"),), WORDS["de"], "UTC")
     assert table.rows == (("–",), ("0,5",))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (1_234_567.0, "1.234.567"),
+        (-1_234_567.89, "−1.234.568"),
+        (999_999.5, "1.000.000"),
+        (123_456.7, "123.457"),
+        (1.5, "1,5"),
+        (-0.00001234, "−1,234e−05"),
+        (1.5e16, "1,5e+16"),
+    ],
+)
+def test_table_when_a_float_is_large_or_small_then_as_the_language_writes_it(value: float, said: str) -> None:
+    table = make_table(pl.DataFrame({"x": [value, 0.5]}), (Column("x", FLOAT, "sql", "x"),), WORDS["de"], "UTC")
+    assert table.rows == ((said,), ("0,5",))
