@@ -23,7 +23,7 @@ MOST_CHARACTERS = 48
 _WIDTHS = {False: 150, True: 225}
 #: More columns would be too small to read, and too much memory at the most rows.
 _MOST_COLUMNS = 16
-#: A column is at most this wide: its text then takes several lines.
+#: A column of texts is at most this wide: they then take several lines.
 _WIDEST = 26
 _NARROWEST = 5
 _NUMBERS = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
@@ -85,7 +85,9 @@ def make_table(frame: pl.DataFrame, columns: tuple[Column, ...], words: Words, z
 def _width(column: Column, cells: list[str]) -> int:
     longest_word = max(len(part) for part in column.name.split("_")) + 1
     longest = max((len(_shortened(text, column)) for text in cells), default=0)
-    return max(_NARROWEST, longest_word, min(longest + 1, _WIDEST))
+    # A number has one line.
+    widest = longest if column.type.kind in _NUMBERS else min(longest, _WIDEST - 1)
+    return max(_NARROWEST, longest_word, widest + 1)
 
 
 def _shortened(text: str, column: Column) -> str:
