@@ -75,7 +75,7 @@ def _best(words: Words, trial: Trial, result: Result | None) -> Block:
     if result is None:
         return {"value": _DASH, "detail": "", "note": "", "mark": ""}
     value, control = subject_label(words, str(result.row[trial.variant])), subject_label(words, result.control)
-    return {"value": value, "detail": words.against.format(name=control), "note": "", "mark": ""}
+    return {"value": value, "detail": words.against.format(name=control), "note": "", "mark": "", "name": True}
 
 
 def _cell(words: Words, trial: Trial, item: Statistic, result: Result | None) -> Block:

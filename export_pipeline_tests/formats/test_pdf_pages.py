@@ -108,3 +108,15 @@ def test_rows_when_words_and_numbers_are_longer_than_their_columns_then_not_over
 
     assert overlapping(found) == []
     assert "−1,234,567,890,123,456,789,012,345,672.0123456789" in "".join(each.text for each in found)
+
+
+def test_comparison_when_figures_and_names_are_long_then_not_over_each_other() -> None:
+    columns = (Column("status", TEXT, "sql", "How it ended."), Column("cost", decimal(12, 2), "sql", "The cost."))
+    total = Measure("Cost", Aggregate.SUM, "cost", unit="USD", decimals=2)
+    rows = [(f"{index}_no_answer_after_the_third_attempt", Decimal("9999999.99")) for index in range(6)]
+    context = replace(CONTEXT, columns=columns, report=Report((total,), subject="status"))
+
+    found = characters(rows, context, report="comparison")
+
+    assert overlapping(found) == []
+    assert "".join(each.text for each in found).count("9,999,999.99") == 6
