@@ -14,7 +14,7 @@ import pytest
 from export_pipeline.formats.pdf import FORMAT, PdfOptions
 from export_pipeline.model.dataset import INTEGER, TEXT, Column, decimal
 from export_pipeline.model.format import FileContext
-from export_pipeline.model.report import Aggregate, Measure, Report
+from export_pipeline.model.report import Aggregate, Chart, ChartKind, Measure, Report
 from export_pipeline_tests.formats.tables import SNAPSHOT_AT, OneWay, frame
 
 COLUMNS = (Column("number", INTEGER, "sql", "A number."),)
@@ -120,3 +120,14 @@ def test_comparison_when_figures_and_names_are_long_then_not_over_each_other() -
 
     assert overlapping(found) == []
     assert "".join(each.text for each in found).count("9,999,999.99") == 6
+
+
+def test_title_and_legend_when_words_are_longer_than_a_line_then_they_stay_in_it() -> None:
+    columns = (Column("status", TEXT, "sql", "How it ended."),)
+    chart = Chart("Outcomes", ChartKind.PIE, "status", Measure("Calls", Aggregate.COUNT))
+    context = replace(CONTEXT, columns=columns, report=Report((), (chart, chart)))
+
+    found = characters([("W" * 40,), ("V" * 40,)], context, report="detailed_results", title="W" * 80)
+
+    assert max(each.right for each in found) < 596 - MARGIN
+    assert overlapping(found) == []
