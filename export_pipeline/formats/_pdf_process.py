@@ -24,8 +24,8 @@ from export_pipeline.model.errors import Broken, Rejected, Transient
 #: reserves that are never touched (0.5 GB resident), and 1.5 GB where every cell is a word of several lines; a summary
 #: 0.6 GB (0.12 resident).
 MOST_BYTES = 2 << 30
-#: Measured: 2,000 rows of 11 columns 2.5 s, and 11 s where every cell is a word of several lines. A process that needs so
-#: long is stuck, or the machine is overloaded.
+#: Measured: 2,000 rows of 11 columns 2.5 s, and 11 s where every cell is a word of several lines. A process that needs
+#: so long is stuck, or the machine is overloaded.
 MOST_SECONDS = 120
 #: How often the caller is asked whether to go on (seconds).
 _LOOK_SECONDS = 0.1
