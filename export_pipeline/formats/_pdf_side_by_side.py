@@ -12,7 +12,7 @@ from export_pipeline.formats._figures import Series
 from export_pipeline.formats._pdf_comparison import Comparison, Finding
 from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, subject_label
 from export_pipeline.formats._pdf_numbers import measured, number, p_text, percentage
-from export_pipeline.formats._pdf_words import WORDS, Words
+from export_pipeline.formats._pdf_words import Words
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind, Measure
 
 
@@ -55,8 +55,8 @@ def comparison(draft: Draft, found: Comparison) -> None:
 
 def _counted(words: Words, rows: int, index: int) -> str:
     """How many rows a subject has, and whether the others are compared with it."""
-    word = words.rows if words is WORDS["de"] else words.rows.lower()
-    return f"{number(words, rows)} {word}" + (f" · {words.reference}" if index == 0 else "")
+    counted = words.one_row if rows == 1 else words.several_rows.format(n=number(words, rows))
+    return counted + (f" · {words.reference}" if index == 0 else "")
 
 
 def _compared(words: Words, measure: Measure, finding: Finding) -> Block:

@@ -38,6 +38,8 @@ class Words:
     columns: str
     figure: str
     rows: str
+    one_row: str
+    several_rows: str
     snapshot: str
     export: str
     about: str
@@ -99,6 +101,8 @@ WORDS: dict[Language, Words] = {
         columns="Columns",
         figure="Figure",
         rows="Rows",
+        one_row="1 row",
+        several_rows="{n} rows",
         snapshot="Data as of",
         export="Export",
         about="About",
@@ -162,6 +166,8 @@ WORDS: dict[Language, Words] = {
         columns="Spalten",
         figure="Kennzahl",
         rows="Zeilen",
+        one_row="1 Zeile",
+        several_rows="{n} Zeilen",
         snapshot="Datenstand",
         export="Export",
         about="Gegenstand",
@@ -225,6 +231,8 @@ WORDS: dict[Language, Words] = {
         columns="Colunas",
         figure="Indicador",
         rows="Linhas",
+        one_row="1 linha",
+        several_rows="{n} linhas",
         snapshot="Dados de",
         export="Exportação",
         about="Sobre",
@@ -288,6 +296,8 @@ WORDS: dict[Language, Words] = {
         columns="Columnas",
         figure="Indicador",
         rows="Filas",
+        one_row="1 fila",
+        several_rows="{n} filas",
         snapshot="Datos del",
         export="Exportación",
         about="Acerca de",
