@@ -6,6 +6,7 @@ import math
 from decimal import Decimal
 
 from export_pipeline.formats._pdf_words import Words
+from export_pipeline.formats._significance import ALPHA
 from export_pipeline.model.report import Aggregate, Measure
 
 #: Between a number and its unit: narrow enough, and never the end of a line.
@@ -53,5 +54,11 @@ def percentage(words: Words, share: float, decimals: int = 0) -> str:
 
 
 def p_text(words: Words, p: float) -> str:
-    """A p-value; what is less than a thousandth is not told more exactly."""
-    return f"p < {number(words, 0.001, 3)}" if p < 0.001 else f"p = {number(words, p, 3)}"
+    """A p-value; what is less than a thousandth is not told more exactly, what is near the level of significance so
+    that it is seen on which side."""
+    if p < 0.001:
+        return f"p < {number(words, 0.001, 3)}"
+    decimals = 3
+    while round(p, decimals) == ALPHA != p:
+        decimals += 1
+    return f"p = {number(words, p, decimals)}"

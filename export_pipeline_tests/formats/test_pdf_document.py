@@ -6,6 +6,7 @@ import pytest
 from export_pipeline.formats._pdf_branding import Branding
 from export_pipeline.formats._pdf_charts import Style
 from export_pipeline.formats._pdf_document import Draft, facts
+from export_pipeline.formats._pdf_numbers import p_text
 from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
 from export_pipeline.model.dataset import FLOAT, Column
@@ -68,3 +69,18 @@ def test_table_when_a_float_is_no_number_then_a_dash(value: float) -> None:
 def test_table_when_a_float_is_large_or_small_then_as_the_language_writes_it(value: float, said: str) -> None:
     table = make_table(pl.DataFrame({"x": [value, 0.5]}), (Column("x", FLOAT, "sql", "x"),), WORDS["de"], "UTC")
     assert table.rows == ((said,), ("0,5",))
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.0497, "p = 0,0497"),
+        (0.04999, "p = 0,04999"),
+        (0.0503, "p = 0,0503"),
+        (0.05, "p = 0,050"),
+        (0.0512, "p = 0,051"),
+        (0.0009, "p < 0,001"),
+    ],
+)
+def test_p_when_near_the_level_of_significance_then_seen_on_which_side(p: float, said: str) -> None:
+    assert p_text(WORDS["de"], p) == said
