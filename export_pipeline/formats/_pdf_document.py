@@ -320,8 +320,8 @@ def _definitions(draft: Draft, measures: Sequence[Measure], *, small: bool) -> N
 
 
 def subject_label(words: Words, name: str) -> str:
-    """What a subject is called, in one line."""
-    return words.none if name == NO_VALUE else _cut(one_line(name), 60)
+    """What a subject is called, in one line; one of nothing but spaces, like one without a value."""
+    return words.none if name == NO_VALUE else _cut(one_line(name), 60) or words.none
 
 
 def _cut(text: str, characters: int) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from export_pipeline.formats._pdf_branding import Branding
 from export_pipeline.formats._pdf_charts import Style
-from export_pipeline.formats._pdf_document import Draft, facts
+from export_pipeline.formats._pdf_document import Draft, facts, subject_label
 from export_pipeline.formats._pdf_numbers import p_text
 from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
@@ -84,3 +84,8 @@ def test_table_when_a_float_is_large_or_small_then_as_the_language_writes_it(val
 )
 def test_p_when_near_the_level_of_significance_then_seen_on_which_side(p: float, said: str) -> None:
     assert p_text(WORDS["de"], p) == said
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\n"])
+def test_subject_when_its_name_is_empty_then_said_so(name: str) -> None:
+    assert subject_label(WORDS["en"], name) == "(none)"
