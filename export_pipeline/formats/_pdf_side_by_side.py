@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import Series
 from export_pipeline.formats._pdf_comparison import Comparison, Finding
-from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, subject_label
+from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, subject_labels
 from export_pipeline.formats._pdf_numbers import measured, number, p_text, percentage
 from export_pipeline.formats._pdf_words import Words
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind, Measure
@@ -20,7 +20,7 @@ def comparison(draft: Draft, found: Comparison) -> None:
     """The subjects side by side: a table of figures, then charts of rates, means and of what came of it."""
     words, palette = draft.words, draft.style.branding.colours.series
     measures = [measure for measure, _ in found.figures[0].figures]
-    labels = [subject_label(words, name) for name in found.subjects]
+    labels = subject_labels(words, found.subjects)
     subjects = [
         {"label": label, "colour": palette[index % len(palette)], "note": _counted(words, figures.rows, index)}
         for index, (label, figures) in enumerate(zip(labels, found.figures, strict=True))

@@ -5,7 +5,7 @@ import pytest
 
 from export_pipeline.formats._pdf_branding import Branding
 from export_pipeline.formats._pdf_charts import Style
-from export_pipeline.formats._pdf_document import Draft, facts, subject_label
+from export_pipeline.formats._pdf_document import Draft, facts, subject_label, subject_labels
 from export_pipeline.formats._pdf_numbers import p_text
 from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
@@ -89,3 +89,25 @@ def test_p_when_near_the_level_of_significance_then_seen_on_which_side(p: float,
 @pytest.mark.parametrize("name", ["", "  ", "\n"])
 def test_subject_when_its_name_is_empty_then_said_so(name: str) -> None:
     assert subject_label(WORDS["en"], name) == "(none)"
+
+
+WAVE = "Customer satisfaction survey 2026, second quarter, northern region: {} wave of calls"
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["Loans", "Cards"], ["Loans", "Cards"]),
+        ([WAVE.format("first"), "Loans"], [WAVE[:59] + "…", "Loans"]),
+        (
+            [WAVE.format("first"), WAVE.format("second"), "Loans"],
+            ["Customer sat…first wave o…", "Customer sat…second wave…", "Loans"],
+        ),
+        (["W" * 70 + "1", "W" * 70 + "2"], ["W" * 12 + "…" + "W" * 12 + "1", "W" * 12 + "…" + "W" * 12 + "2"]),
+        (["A\nB", "A B", "C"], ["1. A B", "2. A B", "3. C"]),
+        (["", "(none)"], ["1. (none)", "2. (none)"]),
+    ],
+)
+def test_subjects_when_names_begin_alike_then_told_apart_in_charts_too(names: list[str], labels: list[str]) -> None:
+    assert subject_labels(WORDS["en"], names) == labels
+    assert len({label[:26] for label in labels}) == len(labels)
