@@ -1,11 +1,12 @@
 """Runs the renderer (`_pdf_render.py`) in a process of its own, within limits, and says what went wrong in there.
 
-The folder is the caller's, who removes it; the process never outlives the call.
+The folder is the caller's, who removes it; the process never outlives the call, nor, on Linux, the caller.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -61,7 +62,8 @@ def render(job: Job, folder: Path, *, still_wanted: Callable[[], object]) -> Pat
     """The finished PDF, in the folder. `still_wanted` is called every so often; what it raises ends the process and
     passes. Raises MissingGlyphs, Rejected (too much memory), Transient (too long), Broken (the branding, a defect)."""
     _prepare(job, folder)
-    arguments = [sys.executable, "-I", str(_RENDERER), str(folder), str(MOST_BYTES), str(MOST_SECONDS)]
+    own = [str(os.getpid()), str(folder), str(MOST_BYTES), str(MOST_SECONDS)]
+    arguments = [sys.executable, "-I", str(_RENDERER), *own]
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             arguments, env={}, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
