@@ -31,7 +31,7 @@ MOST_SECONDS = 120
 #: How often the caller is asked whether to go on (seconds).
 _LOOK_SECONDS = 0.1
 
-#: What Python, typst (Rust), V8 and C++ say last; a SIGKILL is the kernel's, without a word.
+#: What Python, typst (Rust), V8 and C++ say last where the limit leaves them no memory.
 _OUT_OF_MEMORY = (b"MemoryError", b"memory allocation of", b"out of memory", b"bad_alloc")
 
 _HERE = Path(__file__).parent
@@ -60,7 +60,8 @@ class MissingGlyphs(Exception):
 
 def render(job: Job, folder: Path, *, still_wanted: Callable[[], object]) -> Path:
     """The finished PDF, in the folder. `still_wanted` is called every so often; what it raises ends the process and
-    passes. Raises MissingGlyphs, Rejected (too much memory), Transient (too long), Broken (the branding, a defect)."""
+    passes. Raises MissingGlyphs, Rejected (too much memory), Transient (too long, killed from outside), Broken (the
+    branding, a defect)."""
     _prepare(job, folder)
     own = [str(os.getpid()), str(folder), str(MOST_BYTES), str(MOST_SECONDS)]
     arguments = [sys.executable, "-I", str(_RENDERER), *own]
@@ -136,7 +137,13 @@ def _crash(code: int, folder: Path) -> Exception:
     if code == -signal.SIGXCPU:
         return _too_long()
     log = (folder / "log.txt").read_bytes()
-    if code == -signal.SIGKILL or any(said in log for said in _OUT_OF_MEMORY):
+    if code in (-signal.SIGKILL, -signal.SIGTERM):
+        # No limit ends it so: somebody did, or the kernel, whose machine has no memory left.
+        return Transient(
+            f"the renderer of the PDF was killed ({signal.Signals(-code).name}): the machine may be short of memory; "
+            "try again"
+        )
+    if any(said in log for said in _OUT_OF_MEMORY):
         return Rejected(
             f"the PDF needs more memory than the {MOST_BYTES >> 20:,} MB that a report may take; ask for fewer "
             "columns, or for another format (xlsx, csv, parquet)"

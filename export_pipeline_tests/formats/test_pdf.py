@@ -314,7 +314,8 @@ def test_renderer_when_it_needs_too_much_memory_then_refused(
 @pytest.mark.parametrize(
     ("code", "log", "error", "said"),
     [
-        (-signal.SIGKILL, b"", Rejected, "more memory"),
+        (-signal.SIGKILL, b"", Transient, r"was killed \(SIGKILL\).*try again"),
+        (-signal.SIGTERM, b"", Transient, r"was killed \(SIGTERM\).*try again"),
         (-signal.SIGTRAP, b"# Fatal JavaScript out of memory: Committing failed.\n#", Rejected, "more memory"),
         (-signal.SIGABRT, b"memory allocation of 655360 bytes failed\n", Rejected, "more memory"),
         (1, b"Traceback:\nMemoryError\n", Rejected, "more memory"),
