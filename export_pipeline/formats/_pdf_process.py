@@ -22,7 +22,7 @@ from export_pipeline.formats._pdf_branding import Brand
 from export_pipeline.model.errors import Broken, Rejected, Transient
 
 #: What the renderer may allocate. Measured: 2,000 rows of 11 columns 1.0 GB, of which 0.5 GB are stacks and V8's
-#: reserves that are never touched (0.5 GB resident), and 1.5 GB where every cell is a word of several lines; a summary
+#: reserves that are never touched (0.5 GB resident), and 1.7 GB where every cell is a word of several lines; a summary
 #: 0.6 GB (0.12 resident).
 MOST_BYTES = 2 << 30
 #: Measured: 2,000 rows of 11 columns 2.5 s, and 11 s where every cell is a word of several lines. A process that needs
