@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export_pipeline.formats._figures import Series
-from export_pipeline.formats._pdf_words import WORDS, Words, number
+from export_pipeline.formats._pdf_numbers import number
+from export_pipeline.formats._pdf_words import WORDS, Words
 from export_pipeline.model.report import Bucket
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from export_pipeline.formats._figures import NO_VALUE, Series
 from export_pipeline.formats._pdf_axes import in_time, milliseconds, number_format, ticks_of
 from export_pipeline.formats._pdf_branding import Branding, Fonts
+from export_pipeline.formats._pdf_numbers import measured, number, percentage
 from export_pipeline.formats._pdf_ticks import time_ticks
-from export_pipeline.formats._pdf_words import Words, measured, number, percentage
+from export_pipeline.formats._pdf_words import Words
 from export_pipeline.model.report import Aggregate, Bucket
 
 #: Groups drawn one by one; those after are taken together where their numbers add up.

@@ -18,19 +18,9 @@ from export_pipeline.formats._figures import NO_VALUE, Figures, Series, one_line
 from export_pipeline.formats._pdf_branding import Brand
 from export_pipeline.formats._pdf_chart_words import chart_words, in_part, title_in_time
 from export_pipeline.formats._pdf_charts import Spec, Style
+from export_pipeline.formats._pdf_numbers import measured, number, percentage
 from export_pipeline.formats._pdf_table import MOST_CHARACTERS, Table
-from export_pipeline.formats._pdf_words import (
-    WORDS,
-    Language,
-    Words,
-    axis_label,
-    definition,
-    long_date,
-    measured,
-    moment,
-    number,
-    percentage,
-)
+from export_pipeline.formats._pdf_words import WORDS, Language, Words, axis_label, definition, long_date, moment
 from export_pipeline.model.format import FileContext
 from export_pipeline.model.report import Bucket, ChartKind, Measure
 
@@ -42,6 +32,8 @@ _SUMMARY_FIGURES, _SUMMARY_DEFINITIONS = 6, 6
 _ALONE, _ALONE_ROWS = 4, 8
 _MOST_FACTS, _FACT_CHARACTERS = 6, 84
 _TITLE_CHARACTERS = 80
+#: Of a subject's name, and those of them that a chart has room for whatever its font.
+_SUBJECT_CHARACTERS, _CHART_CHARACTERS = 60, 27
 #: Widths and heights of charts, in points: the page's, and half of it.
 FULL, _HALF, TREND_HEIGHT = 482, 236, 104
 _ALT_GROUPS = 12
@@ -167,7 +159,7 @@ def facts(
     column, names, count = subjects
     found: list[list[str]] = []
     if count:
-        named = " · ".join(subject_label(words, name) for name in names)
+        named = " · ".join(subject_labels(words, names))
         many = count > len(names) or len(named) > _FACT_CHARACTERS
         found.append([words.about, words.subjects.format(n=number(words, count), column=column) if many else named])
     if period := _period(words, context, figures):
@@ -345,8 +337,36 @@ def _definitions(draft: Draft, measures: Sequence[Measure], *, small: bool) -> N
 
 
 def subject_label(words: Words, name: str) -> str:
-    """What a subject is called, in one line."""
-    return words.none if name == NO_VALUE else _cut(one_line(name), 60)
+    """What a subject is called, in one line; one of nothing but spaces, like one without a value."""
+    return _cut(_said(words, name), _SUBJECT_CHARACTERS)
+
+
+def subject_labels(words: Words, names: Sequence[str]) -> list[str]:
+    """What subjects are called, each unlike the others in charts, too: those that begin alike go on from where they
+    differ, and where even so two are alike, all are numbered."""
+    labels = [subject_label(words, name) for name in names]
+    said = [_said(words, name) for name in names]
+    begins = [_cut(text, _CHART_CHARACTERS) for text in said]
+    for index, text in enumerate(said):
+        alike = [other for other, begin in zip(said, begins, strict=True) if begin == begins[index]]
+        if len(alike) > 1:
+            different = (at for at, letters in enumerate(zip(*alike, strict=False)) if len(set(letters)) > 1)
+            labels[index] = _cut_middle(text, next(different, min(map(len, alike))))
+    if len({_cut(label, _CHART_CHARACTERS) for label in labels}) < len(labels):
+        labels = [f"{index}. {label}" for index, label in enumerate(labels, 1)]
+    return labels
+
+
+def _said(words: Words, name: str) -> str:
+    return words.none if name == NO_VALUE else one_line(name) or words.none
+
+
+def _cut_middle(text: str, at: int) -> str:
+    """The text's beginning, and what there is from this place on, or its end where that is shorter."""
+    half = _CHART_CHARACTERS // 2
+    if len(text) <= _CHART_CHARACTERS:
+        return text
+    return _cut(text, half) + _cut(text[min(at, len(text) - half) :], half)
 
 
 def _cut(text: str, characters: int) -> str:

@@ -1,11 +1,12 @@
 """Runs the renderer (`_pdf_render.py`) in a process of its own, within limits, and says what went wrong in there.
 
-The folder is the caller's, who removes it; the process never outlives the call.
+The folder is the caller's, who removes it; the process never outlives the call, nor, on Linux, the caller.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -21,14 +22,16 @@ from export_pipeline.formats._pdf_branding import Brand
 from export_pipeline.model.errors import Broken, Rejected, Transient
 
 #: What the renderer may allocate. Measured: 2,000 rows of 11 columns 1.0 GB, of which 0.5 GB are stacks and V8's
-#: reserves that are never touched (0.5 GB resident); a summary 0.6 GB (0.12 resident).
+#: reserves that are never touched (0.5 GB resident), and 1.7 GB where every cell is a word of several lines; a summary
+#: 0.6 GB (0.12 resident).
 MOST_BYTES = 2 << 30
-#: Measured: 2,000 rows of 11 columns 2.5 s. A process that needs so long is stuck, or the machine is overloaded.
+#: Measured: 2,000 rows of 11 columns 2.5 s, and 11 s where every cell is a word of several lines. A process that needs
+#: so long is stuck, or the machine is overloaded.
 MOST_SECONDS = 120
 #: How often the caller is asked whether to go on (seconds).
 _LOOK_SECONDS = 0.1
 
-#: What Python, typst (Rust), V8 and C++ say last; a SIGKILL is the kernel's, without a word.
+#: What Python, typst (Rust), V8 and C++ say last where the limit leaves them no memory.
 _OUT_OF_MEMORY = (b"MemoryError", b"memory allocation of", b"out of memory", b"bad_alloc")
 
 _HERE = Path(__file__).parent
@@ -57,9 +60,11 @@ class MissingGlyphs(Exception):
 
 def render(job: Job, folder: Path, *, still_wanted: Callable[[], object]) -> Path:
     """The finished PDF, in the folder. `still_wanted` is called every so often; what it raises ends the process and
-    passes. Raises MissingGlyphs, Rejected (too much memory), Transient (too long), Broken (the branding, a defect)."""
+    passes. Raises MissingGlyphs, Rejected (too much memory), Transient (too long, killed from outside), Broken (the
+    branding, a defect)."""
     _prepare(job, folder)
-    arguments = [sys.executable, "-I", str(_RENDERER), str(folder), str(MOST_BYTES), str(MOST_SECONDS)]
+    own = [str(os.getpid()), str(folder), str(MOST_BYTES), str(MOST_SECONDS)]
+    arguments = [sys.executable, "-I", str(_RENDERER), *own]
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             arguments, env={}, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -132,7 +137,13 @@ def _crash(code: int, folder: Path) -> Exception:
     if code == -signal.SIGXCPU:
         return _too_long()
     log = (folder / "log.txt").read_bytes()
-    if code == -signal.SIGKILL or any(said in log for said in _OUT_OF_MEMORY):
+    if code in (-signal.SIGKILL, -signal.SIGTERM):
+        # No limit ends it so: somebody did, or the kernel, whose machine has no memory left.
+        return Transient(
+            f"the renderer of the PDF was killed ({signal.Signals(-code).name}): the machine may be short of memory; "
+            "try again"
+        )
+    if any(said in log for said in _OUT_OF_MEMORY):
         return Rejected(
             f"the PDF needs more memory than the {MOST_BYTES >> 20:,} MB that a report may take; ask for fewer "
             "columns, or for another format (xlsx, csv, parquet)"

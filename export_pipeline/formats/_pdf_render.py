@@ -8,13 +8,18 @@ afterwards: `report.pdf`, or `error.json`.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: Linux's number for: have this signal when the parent ends.
+_PR_SET_PDEATHSIG = 1
 #: So many characters without a font are named; more would not help.
 _MOST_NAMED = 20
 
@@ -110,6 +115,15 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
+def end_with(parent: int) -> None:
+    """Has this process killed when the parent ends, however that happens. Only Linux can do that, and its parent is the
+    thread that started this process."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # it ended before
+            os._exit(1)
+
+
 def main(folder: Path, most_bytes: int, most_seconds: int) -> int:
     """Renders within limits of memory and processor time; 0 where there is a PDF."""
     # V8 reserves 32 GB of addresses that it never uses, so RLIMIT_AS would say nothing.
@@ -126,4 +140,5 @@ def main(folder: Path, most_bytes: int, most_seconds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    end_with(int(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

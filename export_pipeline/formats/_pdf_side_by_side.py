@@ -12,8 +12,17 @@ from export_pipeline.formats import _pdf_charts as charts
 from export_pipeline.formats._figures import Series
 from export_pipeline.formats._pdf_chart_words import title_in_time
 from export_pipeline.formats._pdf_comparison import Comparison, Finding
-from export_pipeline.formats._pdf_document import FULL, TREND_HEIGHT, Block, Draft, appendix, chart_block, subject_label
-from export_pipeline.formats._pdf_words import WORDS, Words, measured, number, p_text, percentage
+from export_pipeline.formats._pdf_document import (
+    FULL,
+    TREND_HEIGHT,
+    Block,
+    Draft,
+    appendix,
+    chart_block,
+    subject_labels,
+)
+from export_pipeline.formats._pdf_numbers import measured, number, p_text, percentage
+from export_pipeline.formats._pdf_words import Words
 from export_pipeline.model.report import Aggregate, Bucket, ChartKind, Measure
 
 
@@ -21,7 +30,7 @@ def comparison(draft: Draft, found: Comparison) -> None:
     """The subjects side by side: a table of figures, then charts of rates, means and of what came of it."""
     words, palette = draft.words, draft.style.branding.colours.series
     measures = [measure for measure, _ in found.figures[0].figures]
-    labels = [subject_label(words, name) for name in found.subjects]
+    labels = subject_labels(words, found.subjects)
     subjects = [
         {"label": label, "colour": palette[index % len(palette)], "note": _counted(words, figures.rows, index)}
         for index, (label, figures) in enumerate(zip(labels, found.figures, strict=True))
@@ -56,8 +65,8 @@ def comparison(draft: Draft, found: Comparison) -> None:
 
 def _counted(words: Words, rows: int, index: int) -> str:
     """How many rows a subject has, and whether the others are compared with it."""
-    word = words.rows if words is WORDS["de"] else words.rows.lower()
-    return f"{number(words, rows)} {word}" + (f" · {words.reference}" if index == 0 else "")
+    counted = words.one_row if rows == 1 else words.several_rows.format(n=number(words, rows))
+    return counted + (f" · {words.reference}" if index == 0 else "")
 
 
 def _compared(words: Words, measure: Measure, finding: Finding) -> Block:

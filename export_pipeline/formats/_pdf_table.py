@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from export_pipeline.formats._pdf_words import Words, number
+from export_pipeline.formats._pdf_numbers import floating, number
+from export_pipeline.formats._pdf_words import Words
 from export_pipeline.model.dataset import Column, Kind
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MOST_CHARACTERS = 48
 _WIDTHS = {False: 150, True: 225}
 #: More columns would be too small to read, and too much memory at the most rows.
 _MOST_COLUMNS = 16
-#: A column is at most this wide: its text then takes several lines.
+#: A column of texts is at most this wide: they then take several lines.
 _WIDEST = 26
 _NARROWEST = 5
 _NUMBERS = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
@@ -85,7 +85,9 @@ def make_table(frame: pl.DataFrame, columns: tuple[Column, ...], words: Words, z
 def _width(column: Column, cells: list[str]) -> int:
     longest_word = max(len(part) for part in column.name.split("_")) + 1
     longest = max((len(_shortened(text, column)) for text in cells), default=0)
-    return max(_NARROWEST, longest_word, min(longest + 1, _WIDEST))
+    # A number has one line.
+    widest = longest if column.type.kind in _NUMBERS else min(longest, _WIDEST - 1)
+    return max(_NARROWEST, longest_word, widest + 1)
 
 
 def _shortened(text: str, column: Column) -> str:
@@ -101,7 +103,7 @@ def _cell(value: Any, column: Column, words: Words, zone: ZoneInfo) -> str:
     if isinstance(value, int | Decimal):
         return number(words, value, column.type.scale)
     if isinstance(value, float):
-        return _float(words, value)
+        return floating(words, value)
     if isinstance(value, datetime):
         return _moment(value, words, zone)
     if isinstance(value, date):
@@ -120,13 +122,3 @@ def _moment(value: datetime, words: Words, zone: ZoneInfo) -> str:
 def _dated(value: date, words: Words) -> str:
     # Some systems write a year before 1000 without its zeros.
     return value.strftime(words.short_date.replace("%Y", f"{value.year:04}"))
-
-
-def _float(words: Words, value: float) -> str:
-    """Up to six significant digits, as a table for reading needs no more; a dash for what is no number."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:.6g}"
-    if not text.lstrip("-").replace(".", "").isdigit():
-        return text
-    return number(words, value, len(text.partition(".")[2]))

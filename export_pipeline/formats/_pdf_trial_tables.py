@@ -7,11 +7,13 @@ What stands beside what is found in `_pdf_trial.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from export_pipeline.formats import _pdf_charts as charts
-from export_pipeline.formats._pdf_document import FULL, Block, Draft, appendix, subject_label
+from export_pipeline.formats._pdf_document import FULL, Block, Draft, appendix, subject_label, subject_labels
+from export_pipeline.formats._pdf_numbers import number, p_text, percentage
 from export_pipeline.formats._pdf_trial import Result, Results
-from export_pipeline.formats._pdf_words import Words, number, p_text, percentage
+from export_pipeline.formats._pdf_words import Words
 from export_pipeline.formats._significance import ALPHA
 from export_pipeline.model.trial import Scale, Statistic, Trial
 
@@ -23,7 +25,7 @@ _SPACE = "\u00a0"
 def side_by_side(draft: Draft, results: Results) -> None:
     """The subjects side by side, metric by metric; before them the checks, after them how the numbers were made."""
     words, trial, palette = draft.words, results.trial, draft.style.branding.colours.series
-    labels = [subject_label(words, name) for name in results.subjects]
+    labels = subject_labels(words, results.subjects)
     subjects = [
         {
             "label": label,
@@ -33,7 +35,7 @@ def side_by_side(draft: Draft, results: Results) -> None:
         for index, (label, is_reference) in enumerate(zip(labels, results.references, strict=True))
     ]
     draft.add("heading", text=words.comparison_figures)
-    _checks(draft, results)
+    _checks(draft, results, dict(zip(results.subjects, labels, strict=True)))
     for metric, found in results.metrics.items():
         rows = [
             {"figure": item.title, "cells": [_cell(words, trial, item, result) for result in found]}
@@ -56,7 +58,7 @@ def side_by_side(draft: Draft, results: Results) -> None:
     draft.add("definitions", items=items, small=False)
 
 
-def _checks(draft: Draft, results: Results) -> None:
+def _checks(draft: Draft, results: Results, labels: Mapping[str, str]) -> None:
     check = results.trial.check
     for name, row in results.checks:
         failed, p = row[check.failed], row[check.p_value]
@@ -65,7 +67,7 @@ def _checks(draft: Draft, results: Results) -> None:
         told = p_text(draft.words, p).replace(" ", _SPACE)
         said = f"{check.fails if failed else check.passes} ({told})"
         if results.across:
-            said = f"{subject_label(draft.words, name)}: {said}"
+            said = f"{labels[name]}: {said}"
         draft.add("notes", items=[said], warning=failed)
 
 
@@ -74,7 +76,7 @@ def _best(words: Words, trial: Trial, result: Result | None) -> Block:
     if result is None:
         return {"value": _DASH, "detail": "", "note": "", "mark": ""}
     value, control = subject_label(words, str(result.row[trial.variant])), subject_label(words, result.control)
-    return {"value": value, "detail": words.against.format(name=control), "note": "", "mark": ""}
+    return {"value": value, "detail": words.against.format(name=control), "note": "", "mark": "", "name": True}
 
 
 def _cell(words: Words, trial: Trial, item: Statistic, result: Result | None) -> Block:

@@ -1,4 +1,5 @@
-"""What a report says of itself in each language: the fixed words, and how numbers, dates and times are written.
+"""What a report says of itself in each language: the fixed words, and how dates and times are written. How numbers are
+written is in `_pdf_numbers.py`.
 
 What a dataset declares (titles, descriptions, names of columns) is said as it was declared, and is not here.
 """
@@ -7,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Literal
 
 from export_pipeline.model.report import Aggregate, Measure
@@ -16,7 +16,6 @@ Language = Literal["en", "de", "pt", "es"]
 
 #: Between a number and its unit: narrow enough, and never the end of a line.
 _SPACE = "\u00a0"
-_DASH = "–"
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Words:
     columns: str
     figure: str
     rows: str
+    one_row: str
+    several_rows: str
     snapshot: str
     export: str
     about: str
@@ -100,6 +101,8 @@ WORDS: dict[Language, Words] = {
         columns="Columns",
         figure="Figure",
         rows="Rows",
+        one_row="1 row",
+        several_rows="{n} rows",
         snapshot="Data as of",
         export="Export",
         about="About",
@@ -163,6 +166,8 @@ WORDS: dict[Language, Words] = {
         columns="Spalten",
         figure="Kennzahl",
         rows="Zeilen",
+        one_row="1 Zeile",
+        several_rows="{n} Zeilen",
         snapshot="Datenstand",
         export="Export",
         about="Gegenstand",
@@ -226,6 +231,8 @@ WORDS: dict[Language, Words] = {
         columns="Colunas",
         figure="Indicador",
         rows="Linhas",
+        one_row="1 linha",
+        several_rows="{n} linhas",
         snapshot="Dados de",
         export="Exportação",
         about="Sobre",
@@ -289,6 +296,8 @@ WORDS: dict[Language, Words] = {
         columns="Columnas",
         figure="Indicador",
         rows="Filas",
+        one_row="1 fila",
+        several_rows="{n} filas",
         snapshot="Datos del",
         export="Exportación",
         about="Acerca de",
@@ -336,35 +345,6 @@ WORDS: dict[Language, Words] = {
         axis_month="{short} {year}",
     ),
 }
-
-
-def number(words: Words, value: float | Decimal, decimals: int = 0) -> str:
-    """The number with so many decimals and separated thousands; a true minus."""
-    # A whole number would be formatted as a double, which has 15 digits.
-    text = f"{Decimal(value) if isinstance(value, int) else value:,.{decimals}f}"
-    sign = "−" if text.startswith("-") and any(digit in text for digit in "123456789") else ""
-    swapped = text.lstrip("-").translate({ord(","): words.group, ord("."): words.decimal})
-    return sign + swapped
-
-
-def measured(words: Words, measure: Measure, value: float | None, *, unit: bool = True) -> str:
-    """A figure's value: a share in per cent, others with their unit; a dash where nothing was counted."""
-    if value is None:
-        return _DASH
-    if measure.aggregate is Aggregate.SHARE:
-        return number(words, 100 * value, measure.decimals) + words.percent
-    shown = number(words, value, measure.decimals)
-    return f"{shown}{_SPACE}{measure.unit}" if unit and measure.unit else shown
-
-
-def percentage(words: Words, share: float, decimals: int = 0) -> str:
-    """A share, 0 to 1, in per cent."""
-    return number(words, 100 * share, decimals) + words.percent
-
-
-def p_text(words: Words, p: float) -> str:
-    """A p-value; what is less than a thousandth is not told more exactly."""
-    return f"p < {number(words, 0.001, 3)}" if p < 0.001 else f"p = {number(words, p, 3)}"
 
 
 def long_date(words: Words, day: date) -> str:

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from export_pipeline.formats import _pdf_process
 from export_pipeline.formats._pdf_branding import load_brand
+from export_pipeline.formats._pdf_numbers import measured, number
 from export_pipeline.formats._pdf_table import make_table
-from export_pipeline.formats._pdf_words import WORDS, Language, definition, long_date, measured, number
+from export_pipeline.formats._pdf_words import WORDS, Language, definition, long_date
 from export_pipeline.formats.pdf import FORMAT, PdfOptions
 from export_pipeline.model.dataset import INTEGER, TEXT, TIMESTAMP, Column, decimal
 from export_pipeline.model.errors import Broken, Rejected, Transient
@@ -313,7 +314,8 @@ def test_renderer_when_it_needs_too_much_memory_then_refused(
 @pytest.mark.parametrize(
     ("code", "log", "error", "said"),
     [
-        (-signal.SIGKILL, b"", Rejected, "more memory"),
+        (-signal.SIGKILL, b"", Transient, r"was killed \(SIGKILL\).*try again"),
+        (-signal.SIGTERM, b"", Transient, r"was killed \(SIGTERM\).*try again"),
         (-signal.SIGTRAP, b"# Fatal JavaScript out of memory: Committing failed.\n#", Rejected, "more memory"),
         (-signal.SIGABRT, b"memory allocation of 655360 bytes failed\n", Rejected, "more memory"),
         (1, b"Traceback:\nMemoryError\n", Rejected, "more memory"),

@@ -12,6 +12,7 @@ from export_pipeline.formats._figures import Figures, Series
 from export_pipeline.formats._pdf_branding import load_brand
 from export_pipeline.formats._pdf_comparison import Comparison, compare
 from export_pipeline.formats._pdf_side_by_side import comparison
+from export_pipeline.formats._pdf_words import Language
 from export_pipeline.model.dataset import TEXT, Column, decimal
 from export_pipeline.model.errors import Rejected
 from export_pipeline.model.report import Aggregate, Bucket, Chart, ChartKind, Measure, Report
@@ -144,3 +145,21 @@ def test_trend_when_its_points_are_too_many_then_weeks_of_all_subjects() -> None
     comparison(draft, found)
     [block] = [block for block in draft.blocks if block["type"] == "charts"]
     assert block["items"][0]["title"] == "Calls per day (here by week)"
+
+
+@pytest.mark.parametrize(
+    ("language", "notes"),
+    [
+        ("en", ["1 row · reference", "2,001 rows"]),
+        ("de", ["1 Zeile · Bezug", "2.001 Zeilen"]),
+        ("pt", ["1 linha · referência", "2.001 linhas"]),
+        ("es", ["1 fila · referencia", "2.001 filas"]),
+    ],
+)
+def test_comparison_when_a_subject_has_one_row_then_said_in_the_singular(language: Language, notes: list[str]) -> None:
+    draft = documents.draft(load_brand(None), language, context(), "UTC")
+
+    comparison(draft, Comparison(("A", "B"), (Figures(1, (), ()), Figures(2_001, (), ())), ()))
+
+    [block] = [block for block in draft.blocks if block["type"] == "comparison"]
+    assert [subject["note"] for subject in block["subjects"]] == notes

@@ -15,7 +15,10 @@ from export_pipeline.formats._pdf_document import (
     detailed_results,
     executive_summary,
     facts,
+    subject_label,
+    subject_labels,
 )
+from export_pipeline.formats._pdf_numbers import p_text
 from export_pipeline.formats._pdf_table import make_table
 from export_pipeline.formats._pdf_words import WORDS, Language
 from export_pipeline.model.dataset import FLOAT, Column
@@ -147,3 +150,62 @@ def test_branding_when_it_has_few_colours_then_more_behind_them_and_none_twice(
 
     assert found[: len(given)] == given
     assert len(found) == len({colour.lower() for colour in found}) == max(7, len(given))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (1_234_567.0, "1.234.567"),
+        (-1_234_567.89, "−1.234.568"),
+        (999_999.5, "1.000.000"),
+        (123_456.7, "123.457"),
+        (1.5, "1,5"),
+        (-0.00001234, "−1,234e−05"),
+        (1.5e16, "1,5e+16"),
+    ],
+)
+def test_table_when_a_float_is_large_or_small_then_as_the_language_writes_it(value: float, said: str) -> None:
+    table = make_table(pl.DataFrame({"x": [value, 0.5]}), (Column("x", FLOAT, "sql", "x"),), WORDS["de"], "UTC")
+    assert table.rows == ((said,), ("0,5",))
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.0497, "p = 0,0497"),
+        (0.04999, "p = 0,04999"),
+        (0.0503, "p = 0,0503"),
+        (0.05, "p = 0,050"),
+        (0.0512, "p = 0,051"),
+        (0.0009, "p < 0,001"),
+    ],
+)
+def test_p_when_near_the_level_of_significance_then_seen_on_which_side(p: float, said: str) -> None:
+    assert p_text(WORDS["de"], p) == said
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\n"])
+def test_subject_when_its_name_is_empty_then_said_so(name: str) -> None:
+    assert subject_label(WORDS["en"], name) == "(none)"
+
+
+WAVE = "Customer satisfaction survey 2026, second quarter, northern region: {} wave of calls"
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["Loans", "Cards"], ["Loans", "Cards"]),
+        ([WAVE.format("first"), "Loans"], [WAVE[:59] + "…", "Loans"]),
+        (
+            [WAVE.format("first"), WAVE.format("second"), "Loans"],
+            ["Customer sat…first wave o…", "Customer sat…second wave…", "Loans"],
+        ),
+        (["W" * 70 + "1", "W" * 70 + "2"], ["W" * 12 + "…" + "W" * 12 + "1", "W" * 12 + "…" + "W" * 12 + "2"]),
+        (["A\nB", "A B", "C"], ["1. A B", "2. A B", "3. C"]),
+        (["", "(none)"], ["1. (none)", "2. (none)"]),
+    ],
+)
+def test_subjects_when_names_begin_alike_then_told_apart_in_charts_too(names: list[str], labels: list[str]) -> None:
+    assert subject_labels(WORDS["en"], names) == labels
+    assert len({label[:26] for label in labels}) == len(labels)
