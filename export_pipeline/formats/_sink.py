@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
+from export_pipeline.formats._blocks import Blocks
 from export_pipeline.model.errors import Broken, Rejected
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 _ROW = "\0row"
 
 
-#: So many rows are read back at once: those of the source's own batches would take tens of megabytes each.
-_STAGED_BATCH_ROWS = 10_000
+#: So much is read back at once: the source's own batches would take tens of megabytes each.
+_STAGED_ROWS = 10_000
+_STAGED_BYTES = 4 << 20
 #: How long a sink that failed may take to let go of its file.
 _STAGING_SECONDS = 5.0
 
@@ -115,18 +117,25 @@ def stage(frame: pl.LazyFrame, path: Path) -> int:
     """Writes the frame to an Arrow file, for a format that must see the rows more than once. Returns how many there
     are. The caller removes the file, whatever happens."""
     import polars as pl
+    import pyarrow as pa
 
-    count = RowCount()
-    with surfacing():
-        count.put_into(frame).sink_ipc(
-            path,
-            compression="lz4",
-            record_batch_size=_STAGED_BATCH_ROWS,
-            compat_level=pl.CompatLevel.oldest(),
-            maintain_order=True,
-            engine="streaming",
-        )
-    return count.rows
+    def table(rows: pl.DataFrame) -> pa.Table:
+        return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    blocks, written = Blocks(_STAGED_ROWS, _STAGED_BYTES), 0
+    schema = table(pl.DataFrame(schema=frame.collect_schema())).schema
+    with surfacing(), pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
+
+        def put(batch: pl.DataFrame) -> None:
+            nonlocal written
+            for rows in blocks.put(batch):
+                file.write_table(table(rows))
+            written += batch.height
+
+        frame.sink_batches(put, maintain_order=True, engine="streaming")
+        for rows in blocks.rest():
+            file.write_table(table(rows))
+    return written
 
 
 @contextmanager
