@@ -236,8 +236,15 @@ def test_workbook_when_several_datasets_are_asked_for_then_a_sheet_each(engine: 
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "ids": LAST_CAMPAIGN}}, "say of which, as in contacts.ids"),
         ({"options": {"max_file_rows": "10"}}, "one file"),
         ({"options": {"compression_level": "10"}}, "option compression_level"),
-        ({"format": "parquet"}, "holds one dataset in one format; take one of .*xlsx.*zip"),
-        ({"format": "xlsx", "dataset": "contacts:csv,calls"}, "holds one dataset in one format"),
+        ({"format": "parquet"}, "parquet holds one dataset; take one of .*xlsx.*zip"),
+        (
+            {"format": "xlsx", "dataset": "contacts:csv,calls"},
+            r"\(contacts:csv\) names the formats .* format zip,",
+        ),
+        (
+            {"format": "xlsx", "dataset": "comprehensive", "filters": {}},
+            r"^comprehensive \(leads:csv\+xlsx, lead_analytics:json\) names the formats of its files, and xlsx is one",
+        ),
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "limit": "5"}}, "limit goes with one dataset"),
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "color": "red"}}, "has a filter 'color'"),
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "calls.color": "red"}}, "calls has no filter 'color'"),
