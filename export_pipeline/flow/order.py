@@ -55,6 +55,11 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
             _check_password(engine, name)
         chosen = [(member, _formats(engine, member, options.files)) for member in members]  # type: ignore[attr-defined]
         parts = [(member, name) for member, names in chosen for name in names]
+        if "profile" in request.options and not any(name in _PROFILED for _, name in parts):
+            raise Rejected(
+                f"{form.name}: the option profile is for CSV and TSV files, and none of these is one: leave it out, or "
+                "take one of these formats"
+            )
     elif form.write_many is not None and not any(member.formats for member in members):
         if options.max_file_rows is not None or options.max_file_bytes is not None:
             raise Rejected(

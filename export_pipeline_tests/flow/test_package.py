@@ -236,6 +236,8 @@ def test_workbook_when_several_datasets_are_asked_for_then_a_sheet_each(engine: 
         ({"filters": {"campaign_id": LAST_CAMPAIGN, "ids": LAST_CAMPAIGN}}, "say of which, as in contacts.ids"),
         ({"options": {"max_file_rows": "10"}}, "one file"),
         ({"options": {"compression_level": "10"}}, "option compression_level"),
+        ({"options": {"profile": "nope"}}, "option profile='nope': Input should be 'spreadsheet' or 'raw'"),
+        ({"options": {"profile": "raw", "files": "parquet"}}, "the option profile is for CSV and TSV files, and none"),
         ({"format": "parquet"}, "parquet holds one dataset; take one of .*xlsx.*zip"),
         (
             {"format": "xlsx", "dataset": "contacts:csv,calls"},
