@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from export_pipeline.formats._blocks import Blocks
 from export_pipeline.model.errors import Broken, Rejected
@@ -113,29 +113,36 @@ def staging_folder() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=time.monotonic() < until)
 
 
-def stage(frame: pl.LazyFrame, path: Path) -> int:
-    """Writes the frame to an Arrow file, for a format that must see the rows more than once. Returns how many there
-    are. The caller removes the file, whatever happens."""
+class Staged(NamedTuple):
+    """How many rows were staged, and how many bytes they have in memory."""
+
+    rows: int
+    bytes: int
+
+
+def stage(frame: pl.LazyFrame, path: Path) -> Staged:
+    """Writes the frame to an Arrow file, for a format that must see the rows more than once. The caller removes the
+    file, whatever happens."""
     import polars as pl
     import pyarrow as pa
 
     def table(rows: pl.DataFrame) -> pa.Table:
         return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
-    blocks, written = Blocks(_STAGED_ROWS, _STAGED_BYTES), 0
+    blocks, staged = Blocks(_STAGED_ROWS, _STAGED_BYTES), Staged(0, 0)
     schema = table(pl.DataFrame(schema=frame.collect_schema())).schema
     with surfacing(), pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
 
-        def put(batch: pl.DataFrame) -> None:
-            nonlocal written
-            for rows in blocks.put(batch):
-                file.write_table(table(rows))
-            written += batch.height
+        def write(complete: Iterable[pl.DataFrame]) -> None:
+            nonlocal staged
+            for rows in complete:
+                block = table(rows)
+                file.write_table(block)
+                staged = Staged(staged.rows + rows.height, staged.bytes + block.nbytes)
 
-        frame.sink_batches(put, maintain_order=True, engine="streaming")
-        for rows in blocks.rest():
-            file.write_table(table(rows))
-    return written
+        frame.sink_batches(lambda batch: write(blocks.put(batch)), maintain_order=True, engine="streaming")
+        write(blocks.rest())
+    return staged
 
 
 @contextmanager

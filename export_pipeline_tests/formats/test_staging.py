@@ -38,7 +38,7 @@ def test_batches_when_staged_then_of_some_thousand_rows_or_some_megabytes(
     staged = tmp_path / "rows.arrow"
     frame = pl.DataFrame({"id": range(rows), "text": ["x" * characters] * rows}, {"id": pl.Int64, "text": pl.String})
 
-    assert stage(frame.lazy(), staged) == rows
+    assert stage(frame.lazy(), staged).rows == rows
     with pa.OSFile(str(staged)) as file, pa.ipc.open_file(file) as found:
         batches = [found.get_batch(index) for index in range(found.num_record_batches)]
     assert [batch.num_rows for batch in batches[:2]] == ([140, 140] if characters > 10 else [10_000, 10_000][:rows])
