@@ -55,6 +55,11 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
             _check_password(engine, name)
         chosen = [(member, _formats(engine, member, options.files)) for member in members]  # type: ignore[attr-defined]
         parts = [(member, name) for member, names in chosen for name in names]
+        if "profile" in request.options and not any(name in _PROFILED for _, name in parts):
+            raise Rejected(
+                f"{form.name}: the option profile is for CSV and TSV files, and none of these is one: leave it out, or "
+                "take one of these formats"
+            )
     elif form.write_many is not None and not any(member.formats for member in members):
         if options.max_file_rows is not None or options.max_file_bytes is not None:
             raise Rejected(
@@ -62,10 +67,7 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
             )
         parts = [(member, form.name) for member in members]
     else:
-        able = ", ".join(item.name for item in engine.formats.values() if item.archiver or item.write_many)
-        raise Rejected(
-            f"{form.name} holds one dataset in one format; take one of {able} for several, or ask for them one by one"
-        )
+        raise _not_one_file(engine, request, form, members)
     # Within the order all plans are counted from one moment.
     moment = at or datetime.now(UTC)
     if len(datasets) == 1:
@@ -78,6 +80,18 @@ def make_order(engine: Engine, request: ExportRequest, at: datetime | None = Non
     if form.archiver is not None:
         _refuse_equal_files(order)
     return order
+
+
+def _not_one_file(engine: Engine, request: ExportRequest, form: Format, members: Sequence[Member]) -> Rejected:
+    """Why these datasets cannot be one file of this format."""
+    if named := [f"{member.name}:{'+'.join(member.formats)}" for member in members if member.formats]:
+        packages = ", ".join(item.name for item in engine.formats.values() if item.archiver)
+        return Rejected(
+            f"{request.dataset.strip()} ({', '.join(named)}) names the formats of its files, and {form.name} is one "
+            f"file of one format: take the format {packages}, or ask for the datasets without formats of their own"
+        )
+    able = ", ".join(item.name for item in engine.formats.values() if item.archiver or item.write_many)
+    return Rejected(f"{form.name} holds one dataset; take one of {able} for several, or ask for them one by one")
 
 
 def _refuse_equal_files(order: Order) -> None:

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from export_pipeline.formats._nested_values import JSON_TEXT, fitting, refusal
 from export_pipeline.formats._sink import stage
+from export_pipeline.formats._structure import NOTHING, structure_of
 from export_pipeline.formats._surrogates import refuse_halves
 from export_pipeline.staging import staging_folder
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _MOST_DEPTH = 32
 #: Each list within a list doubles the time that DuckDB takes to read a value back: 12 are 4 ms, 22 are 1.6 s.
 _MOST_LISTS = 12
+#: Measured: a value of many small parts takes 20 times its bytes, so that there is room for one of some 50 MB.
+_MOST_MEMORY = "2GB"
 #: What may be a number that a float cannot hold, and a key with a NUL: these values are looked at one by one.
 _NUMBER = r"(?:^|[:\[,])\s*-?(?:[0-9]{16}|[0-9.]+[eE])"
 _NUL = r"\\u0000"
@@ -36,8 +39,9 @@ def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[tuple[pl.LazyFrame
     structures, as DuckDB writes them.
 
     What is sometimes the one and sometimes the other stays JSON text; so does what lies over 32 levels or 12 lists
-    deep, numbers beyond what 64 bits hold, and objects without keys, with an empty one, or with keys that differ in
-    case only. A column with a key that has a NUL, or deeper than DuckDB goes, is text as a whole. Numbers of which one
+    deep, numbers beyond what 64 bits hold, and objects without keys, with more than 250, those of their parts included,
+    with an empty one, or with keys that differ in case only. A column with a key that has a NUL, deeper than DuckDB
+    goes, or with a value of more than some 50 MB is text as a whole. Numbers of which one
     has a fraction are binary floating point. A key that a row lacks is null. Raises Rejected for a text that is no
     JSON, naming the row where half of a surrogate pair is all that is wrong.
     """
@@ -63,7 +67,14 @@ def nested(frame: pl.LazyFrame, names: list[str]) -> Iterator[tuple[pl.LazyFrame
 def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
-    connection = duckdb.connect(config={"threads": "1", "autoinstall_known_extensions": "false"})
+    connection = duckdb.connect(
+        config={
+            "memory_limit": _MOST_MEMORY,
+            "threads": "1",
+            "autoinstall_known_extensions": "false",
+            "temp_directory": "",
+        }
+    )
     try:
         yield connection
     finally:
@@ -77,22 +88,17 @@ def _shape(staged: Path, name: str) -> Any:
 
     # Each has a connection of its own, as there are values that leave one useless.
     with _connection() as connection, pa.OSFile(str(staged)) as source, pa.ipc.open_file(source) as file:
-        batches = pa.RecordBatchReader.from_batches(
-            file.schema.empty_table().select([name]).schema,
-            (file.get_batch(index).select([name]) for index in range(file.num_record_batches)),
-        )
-        connection.register("staged", batches)
-        query = sql.SQL("SELECT json_group_structure({}::JSON) FROM staged").format(sql.Identifier(name))
+        batches = (file.get_batch(index).select([name]) for index in range(file.num_record_batches))
         try:
-            [[found]] = connection.sql(query.as_string()).fetchall()
+            found = structure_of(connection, batches)
         except duckdb.Error:
-            found = None
+            found = JSON_TEXT
             # What is JSON all the same stays text, such as what lies deeper than DuckDB goes.
             for text in _texts(staged, name, ""):
                 _checked(JSON_TEXT, text, name)
-    shape = _writable(json.loads(found or f'"{JSON_TEXT}"'))
+    shape = _writable(found)
     if shape != JSON_TEXT:
-        for text in _texts(staged, name, f"{_NUL}|{_NUMBER}" if "DOUBLE" in found else _NUL):
+        for text in _texts(staged, name, f"{_NUL}|{_NUMBER}" if "DOUBLE" in json.dumps(found) else _NUL):
             shape = _checked(shape, text, name)
     return shape
 
@@ -124,7 +130,7 @@ def _writable(shape: Any, depth: int = 1, lists: int = 0) -> Any:
         if not shape or "" in shape or len({key.casefold() for key in shape}) < len(shape):
             return JSON_TEXT
         return {key: _writable(part, depth + 1, lists) for key, part in shape.items()}
-    return JSON_TEXT if shape in ("NULL", "HUGEINT") else shape
+    return JSON_TEXT if shape in (NOTHING, "HUGEINT") else shape
 
 
 def _transformed(connection: duckdb.DuckDBPyConnection, values: pl.Series, shape: Any) -> pl.Series:

@@ -16,7 +16,8 @@ from export_pipeline.formats._cells import Cells
 if TYPE_CHECKING:
     import polars as pl
 
-#: So many rows are turned at once: about 4 MB of XML. Fewer are no better for memory.
+#: So many rows are turned at once, of about 4 MB of XML: staged batches of wide rows have fewer. Still fewer are no
+#: better for memory.
 BATCH_ROWS = 5_000
 
 #: What needs another spelling, or a mark that it is meant: XML's own characters, spaces at the ends, and what XML

@@ -6,11 +6,12 @@ No file format here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from export_pipeline.formats._blocks import Blocks
 from export_pipeline.model.errors import Broken, Rejected
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 #: A column for rows' numbers: no dataset's column may be called so.
 _ROW = "\0row"
-#: So many rows are read back at once: those of the source's own batches would take tens of megabytes each.
-_STAGED_BATCH_ROWS = 10_000
+#: So much is read back at once: the source's own batches would take tens of megabytes each.
+_STAGED_ROWS = 10_000
+_STAGED_BYTES = 4 << 20
 
 
 class RowCount:
@@ -89,22 +91,36 @@ def refusing(frame: pl.LazyFrame, findings: Mapping[str, pl.Expr], refusal: Call
     return frame.with_row_index(_ROW).map_batches(check, streamable=True).drop(_ROW)
 
 
-def stage(frame: pl.LazyFrame, path: Path) -> int:
-    """Writes the frame to an Arrow file, for a format that must see the rows more than once. Returns how many there
-    are. The caller removes the file, whatever happens."""
-    import polars as pl
+class Staged(NamedTuple):
+    """How many rows were staged, and how many bytes they have in memory."""
 
-    count = RowCount()
-    with surfacing():
-        count.put_into(frame).sink_ipc(
-            path,
-            compression="lz4",
-            record_batch_size=_STAGED_BATCH_ROWS,
-            compat_level=pl.CompatLevel.oldest(),
-            maintain_order=True,
-            engine="streaming",
-        )
-    return count.rows
+    rows: int
+    bytes: int
+
+
+def stage(frame: pl.LazyFrame, path: Path) -> Staged:
+    """Writes the frame to an Arrow file, for a format that must see the rows more than once. The caller removes the
+    file, whatever happens."""
+    import polars as pl
+    import pyarrow as pa
+
+    def table(rows: pl.DataFrame) -> pa.Table:
+        return rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    blocks, staged = Blocks(_STAGED_ROWS, _STAGED_BYTES), Staged(0, 0)
+    schema = table(pl.DataFrame(schema=frame.collect_schema())).schema
+    with surfacing(), pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
+
+        def write(complete: Iterable[pl.DataFrame]) -> None:
+            nonlocal staged
+            for rows in complete:
+                block = table(rows)
+                file.write_table(block)
+                staged = Staged(staged.rows + rows.height, staged.bytes + block.nbytes)
+
+        frame.sink_batches(lambda batch: write(blocks.put(batch)), maintain_order=True, engine="streaming")
+        write(blocks.rest())
+    return staged
 
 
 @contextmanager

@@ -43,12 +43,13 @@ _BAR_COLOR = "#9DC3E6"
 
 @dataclass(frozen=True)
 class Part:
-    """One dataset's rows in a workbook: the file that they are staged in, how many they are and, for a workbook with a
+    """One dataset's rows in a workbook: the file that they are staged in, how much they are and, for a workbook with a
     report, their figures."""
 
     context: FileContext
     staged: Path
     rows: int
+    bytes: int
     figures: Figures | None
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from export_pipeline.formats._avro_blocks import BlockTarget, compressor
+from export_pipeline.formats._blocks import Blocks
 from export_pipeline.formats._sink import surfacing
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Broken, Rejected
@@ -65,7 +66,7 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
             )
     schema = pl.Schema({column.name: polars_type(column) for column in context.columns})
     codec = _CODECS[options.compression]
-    blocks = _Blocks()
+    blocks = Blocks(_BATCH_ROWS, _BATCH_BYTES)
     written, sink = 0, BlockTarget(target, codec, compressor(codec, options.compression_level))
 
     def put(batch: pl.DataFrame) -> None:
@@ -82,38 +83,6 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
         writer.close()
         sink.end()
     return written
-
-
-class _Blocks:
-    """Gathers batches to the rows of a block: wide rows are many bytes before they are many."""
-
-    def __init__(self) -> None:
-        self._gathered: list[pl.DataFrame] = []
-        self._rows = self._bytes = 0
-
-    def put(self, batch: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """Takes the batch; yields what is complete."""
-        most = _BATCH_ROWS
-        if size := int(batch.estimated_size()):
-            most = max(1, min(most, batch.height * _BATCH_BYTES // size))
-        while batch.height:
-            part = batch.head(min(most, _BATCH_ROWS - self._rows))
-            batch = batch.slice(part.height)
-            self._gathered.append(part)
-            self._rows += part.height
-            self._bytes += int(part.estimated_size())
-            if self._rows >= _BATCH_ROWS or self._bytes >= _BATCH_BYTES:
-                yield from self.rest()
-
-    def rest(self) -> Iterator[pl.DataFrame]:
-        """What is gathered, if anything."""
-        import polars as pl
-
-        if self._gathered:
-            rows = pl.concat(self._gathered)
-            self._gathered.clear()
-            self._rows = self._bytes = 0
-            yield rows
 
 
 def read(

@@ -90,7 +90,7 @@ def write(frame: pl.LazyFrame, target: BinaryIO, context: FileContext, options: 
     with staging_folder() as folder:
         staged, room = folder / "rows.arrow", folder / "render"
         room.mkdir()
-        rows = stage(frame, staged)
+        rows = stage(frame, staged).rows
         still_wanted()
         with surfacing():
             job = _job(staged, rows, context, options, brand=brand, still_wanted=still_wanted)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 #: 23.5 MB.
 _COMPRESSION_LEVEL = 2
 _COPY_BYTES = 1 << 20
+#: The most bytes of XML for a cell, without its text, and for each byte of that: a control character is `_x0001_`.
+_CELL_BYTES, _TEXT_BYTES = 160, 7
 
 
 class XlsxOptions(Options):
@@ -90,11 +92,11 @@ def write_workbook(
 def _stage(frame: pl.LazyFrame, context: FileContext, path: Path, options: XlsxOptions) -> Part:
     import polars as pl
 
-    rows = stage(frame, path)
+    staged = stage(frame, path)
     if options.workbook == "rows":
-        return Part(context, path, rows, None)
+        return Part(context, path, *staged, None)
     figures = compute(pl.scan_ipc(path), context.report, zone=options.timezone)
-    return Part(context, path, rows, figures)
+    return Part(context, path, *staged, figures)
 
 
 class _Rows:
@@ -113,6 +115,8 @@ class _Rows:
         self._batches = self._read()
         self._left: pl.DataFrame | None = None
         self.written = 0
+        #: What the XML of all rows has at most.
+        self.most_bytes = _CELL_BYTES * part.rows * len(self.letters) + _TEXT_BYTES * part.bytes
 
     def xml(self, rows: int, styles: dict[str, str]) -> Iterator[bytes]:
         """The next `rows` rows, as lines of a sheet below its header; `styles` by the columns' letters."""
@@ -152,8 +156,9 @@ def _fill(template: Path, workbook: Path, sheets: Sequence[DataSheet], parts: Se
         for sheet in sheets:
             entry, rows = source.getinfo(sheet.file), parts[sheet.part]
             head, styles, tail = _opened(source.read(entry).decode(), rows.letters[-1], sheet.rows)
-            # A sheet of a million rows may be longer than a ZIP file's usual 4 GiB.
-            with filled.open(entry.filename, "w", force_zip64=True) as file:
+            # Only a sheet of a million rows may be longer than a usual entry, which some readers like better.
+            most = len(head) + rows.most_bytes + len(tail)
+            with filled.open(entry.filename, "w", force_zip64=most > zipfile.ZIP64_LIMIT) as file:
                 deflate_entry(file, _COMPRESSION_LEVEL)
                 file.write(head)
                 for xml in ahead(rows.xml(sheet.rows, styles)):

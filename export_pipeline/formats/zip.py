@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -34,11 +34,7 @@ class ZipOptions(Options):
         description="The format of each dataset's file, or several with commas between them, where the dataset's name "
         "does not say, as in `contacts:parquet`.",
     )
-    profile: str = Field(
-        "spreadsheet",
-        description="The profile of its CSV and TSV files: `spreadsheet` or `raw`.",
-        pattern="^(spreadsheet|raw)$",
-    )
+    profile: Literal["spreadsheet", "raw"] = Field("spreadsheet", description="The profile of its CSV and TSV files.")
     password: str = Field(
         "",
         description="Encrypts with AES-256, with the password of this name in EXPORT_ZIP_PASSWORDS. Never the password "

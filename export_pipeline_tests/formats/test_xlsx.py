@@ -54,6 +54,28 @@ def test_texts_when_like_excels_escapes_or_with_spaces_then_unchanged() -> None:
         assert [row[0] for row in calamine(tables.write("xlsx", [(text,) for text in batch], [column]))[1:]] == batch
 
 
+def extra_lengths(data: bytes) -> set[int]:
+    """How long the extra fields of the entries' own headers are (APPNOTE.TXT, 4.3.7)."""
+    with zipfile.ZipFile(io.BytesIO(data)) as book:
+        starts = [entry.header_offset for entry in book.infolist()]
+    return {int.from_bytes(data[start + 28 : start + 30], "little") for start in starts}
+
+
+def test_sheets_when_they_cannot_be_longer_than_usual_entries_then_they_are_such() -> None:
+    assert extra_lengths(tables.write("xlsx", [("a",)] * 3, [Column("c", TEXT, "c", "A text.")])) == {0}
+
+
+@pytest.mark.parametrize("text", ["\x01" * 30_000, "_x0041" * 5_000, "&" * 30_000])
+def test_sheets_when_spelled_out_longer_than_usual_entries_then_they_have_room(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100_000)
+    column = Column("c", TEXT, "c", "A text.")
+    data = tables.write("xlsx", [(text,)], [column])
+    assert extra_lengths(data) == {0, 20}
+    assert [row[0] for row in calamine(data)[1:]] == [text]
+
+
 def test_texts_when_not_a_character_then_spelled_as_excel_does() -> None:
     assert cells(TEXT, "a\ufffe\uffff") == ["a_xFFFE__xFFFF_"]
 
