@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-_BATCH_ROWS = 16_384
+_BATCH_ROWS = 8_192
+#: With a single thread DuckDB fills each batch, however wide its rows are; with two, one ends where a piece of the file
+#: does: a buffer, a group of rows.
+_THREADS = 2
 #: Measured: with one, either side waits for the other now and then, for a sixth of the time that reading takes.
 _BATCHES_AHEAD = 2
 
@@ -66,9 +69,11 @@ def place(column: int) -> str:
     return f"c{column}"
 
 
-def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threads: int = 2) -> Iterator[pl.DataFrame]:
-    """The rows of a table function's call, whose columns are named by place. Raises Broken where the file is damaged or
-    holds something else."""
+def read(
+    source: Source, columns: tuple[Column, ...], rows: int | None, *, at_once: int = _BATCH_ROWS
+) -> Iterator[pl.DataFrame]:
+    """The rows of a table function's call, whose columns are named by place, in batches of `at_once` at most. Raises
+    Broken where the file is damaged or holds something else."""
     import polars as pl
 
     names = sql.SQL(", ").join(sql.Identifier(place(index)) for index in range(len(columns)))
@@ -81,10 +86,10 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
     for limits in (_USUAL, _GENEROUS):
         limit = sql.SQL("") if rows is None else sql.SQL(" LIMIT {}").format(sql.Literal(max(rows - before, 0)))
         try:
-            with source(limits) as call, _connection(limits, threads) as connection:
+            with source(limits) as call, _connection(limits) as connection:
                 query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, call, sql.Literal(before), limit)
                 # What is still being read when this ends is let go of here, else it would keep the file open.
-                with connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS) as batches:
+                with connection.sql(query.as_string()).to_arrow_reader(at_once) as batches:
                     for batch in ahead(batches, _BATCHES_AHEAD):
                         frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
                         frame.columns = [column.name for column in columns]
@@ -150,15 +155,17 @@ def struct(values: Mapping[str, str]) -> sql.Composed:
 
 
 @contextmanager
-def _connection(limits: Limits, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     config: dict[str, Any] = {
         "memory_limit": limits.memory,
-        "threads": str(threads),
+        "threads": str(_THREADS),
         "TimeZone": "UTC",
         "autoinstall_known_extensions": "false",
         "temp_directory": "",
+        # Texts of a batch may take more than 2 GiB.
+        "arrow_large_buffer_size": "true",
     }
     connection = duckdb.connect(config=config)
     try:

@@ -164,8 +164,7 @@ def read(
         _check_names(path, columns)
         shapes = _structures(path, columns) if options.nested == "struct" else {}
         call = sql.SQL("(SELECT {} FROM {} AS file({}))").format(values, _call(path), sql.SQL(", ").join(places))
-        # A second thread gains nothing: handing rows over takes as long.
-        for batch in _duckdb.read(lambda limits: nullcontext(call), columns, limit, threads=1):
+        for batch in _duckdb.read(lambda limits: nullcontext(call), columns, limit):
             yield batch.with_columns(compared(batch[name], shape) for name, shape in shapes.items())
 
 
