@@ -56,7 +56,7 @@ def line_rows(content: Content, columns: tuple[Column, ...], options: Any, limit
 def count_lines(content: Content, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in JSON Lines."""
     with content.file() as path:
-        return _duckdb.count(partial(_call, path, "newline_delimited", columns[:1], options))
+        return _duckdb.count(partial(_call, path, "newline_delimited", columns, options))
 
 
 def document_rows(
@@ -71,7 +71,7 @@ def document_rows(
 def count_document(content: Content, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in a JSON document."""
     with content.file() as path, _array(path, enveloped=options.envelope) as array:
-        return _duckdb.count(partial(_call, array, "array", columns[:1], options))
+        return _duckdb.count(partial(_call, array, "array", columns, options))
 
 
 @contextmanager
