@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -13,6 +14,7 @@ from psycopg import sql
 from export_pipeline.ahead import ahead
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, ExportError, Rejected
+from export_pipeline.model.verification import Content
 
 if TYPE_CHECKING:
     import duckdb
@@ -141,9 +143,19 @@ def literal(text: str) -> sql.SQL:
     return sql.SQL(f"'{quoted}'")
 
 
+@contextmanager
+def plain_file(content: Content) -> Iterator[Path]:
+    """The content as a file of this machine under a name of our own: DuckDB takes others for patterns, chooses what
+    unpacks them by their endings, and cannot open those that are no UTF-8."""
+    with content.file() as path, TemporaryDirectory(prefix="export-") as folder:
+        link = Path(folder, "file")
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def file(path: Path) -> sql.Composed:
-    """A table function's first arguments, for this very file: no pattern, whatever its folders are called, and no
-    column is read out of their names."""
+    """A table function's first arguments, for this file in a temporary folder: no pattern, whatever that is called, and
+    no column is read out of its name."""
     name = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
     return sql.SQL("{}, hive_partitioning = false").format(literal(name))
 

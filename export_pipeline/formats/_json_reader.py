@@ -49,13 +49,13 @@ def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: JsonValueOpt
 
 def line_rows(content: Content, columns: tuple[Column, ...], options: Any, limit: int | None) -> Iterator[pl.DataFrame]:
     """The rows of JSON Lines. Raises Broken where a value is not what it should be."""
-    with content.file() as path:
+    with _duckdb.plain_file(content) as path:
         yield from _duckdb.read(partial(_call, path, "newline_delimited", columns, options), columns, limit)
 
 
 def count_lines(content: Content, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in JSON Lines."""
-    with content.file() as path:
+    with _duckdb.plain_file(content) as path:
         return _duckdb.count(partial(_call, path, "newline_delimited", columns, options))
 
 
@@ -63,14 +63,14 @@ def document_rows(
     content: Content, columns: tuple[Column, ...], options: Any, limit: int | None
 ) -> Iterator[pl.DataFrame]:
     """The rows of a JSON document. Raises Broken where it is none, or a value is not what it should be."""
-    with content.file() as path, _array(path, enveloped=options.envelope) as array:
+    with _duckdb.plain_file(content) as path, _array(path, enveloped=options.envelope) as array:
         source = partial(_call, array, "array", columns, options)
         yield from _duckdb.read(source, columns, limit, at_once=_ARRAY_ROWS)
 
 
 def count_document(content: Content, columns: tuple[Column, ...], options: Any) -> int:
     """How many rows there are in a JSON document."""
-    with content.file() as path, _array(path, enveloped=options.envelope) as array:
+    with _duckdb.plain_file(content) as path, _array(path, enveloped=options.envelope) as array:
         return _duckdb.count(partial(_call, array, "array", columns, options))
 
 
@@ -112,7 +112,7 @@ def _call(
 ) -> AbstractContextManager[sql.Composed]:
     """What reads the rows, with columns named by place."""
     places = [sql.Identifier(_duckdb.place(index)) for index in range(len(columns))]
-    ways = sql.SQL("format = {}, maximum_object_size = {}").format(
+    ways = sql.SQL("format = {}, maximum_object_size = {}, compression = 'none'").format(
         _duckdb.literal(layout), sql.Literal(limits.row_bytes)
     )
     file = _duckdb.file(path)

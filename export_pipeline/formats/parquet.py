@@ -160,7 +160,7 @@ def read(
         sql.SQL("{}::{} AS {}").format(_value(place, column, options), sql.SQL(_type(column)), place)
         for place, column in zip(places, columns, strict=True)
     )
-    with content.file() as path:
+    with _duckdb.plain_file(content) as path:
         _check_names(path, columns)
         shapes = _structures(path, columns) if options.nested == "struct" else {}
         call = sql.SQL("(SELECT {} FROM {} AS file({}))").format(values, _call(path), sql.SQL(", ").join(places))
@@ -211,7 +211,7 @@ def _value(place: sql.Identifier, column: Column, options: ParquetOptions) -> sq
 
 def count(content: Content, columns: tuple[Column, ...], options: ParquetOptions) -> int:
     """How many rows the file has."""
-    with content.file() as path:
+    with _duckdb.plain_file(content) as path:
         return _duckdb.count(lambda limits: nullcontext(_call(path)))
 
 
