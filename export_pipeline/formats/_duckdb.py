@@ -42,6 +42,11 @@ _USUAL = Limits(4 << 20, 8 << 20, "192MB")
 _GENEROUS = Limits(64 << 20, 128 << 20, "2GB")
 
 
+#: How DuckDB's errors begin that tell of what it could not parse or convert, also by way of Arrow, where their type is
+#: another. One without a type of its own is of Parquet's parser.
+_DAMAGE = ("Invalid Input Error:", "Conversion Error:", "Out of Range Error:", "Serialization Error:", "Invalid Error:")
+
+
 class LongRow(Exception):
     """A row is longer than the limits allow: raised by a source where DuckDB may leave it out without a word."""
 
@@ -124,11 +129,16 @@ def count(source: Source) -> int:
 
 
 def _unreadable(error: Exception) -> Broken:
+    import duckdb
+
     long = f"a row has more than {_GENEROUS.row_bytes >> 20} MiB, too long to be read back"
     if isinstance(error, LongRow):
         return Broken(f"{long}; choose --verify off or another format")
-    # The error's text may hold a value out of the rows.
-    return Broken(f"the file cannot be read back ({type(error).__name__}): it is damaged, or {long}")
+    # The rest of its text may hold a value out of the rows.
+    kind = type(error).__name__
+    if type(error) is duckdb.Error or str(error).startswith(_DAMAGE):
+        return Broken(f"the file cannot be read back ({kind}): it is damaged, or {long}")
+    return Broken(f"the file could not be read back by DuckDB ({kind}); choose --verify off or another format")
 
 
 def _pass_interrupt(error: Exception) -> None:
