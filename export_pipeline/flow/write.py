@@ -37,8 +37,8 @@ _FIRST_RATIO = 1.1
 _CAUTION = 1.03
 #: How often the place to cut the last batch of a compressed file is sought: measuring takes time.
 _CUTS = 3
-#: Separators between batches, which measuring them one by one does not see (bytes).
-_SLACK = 256
+#: What measuring batches one by one does not see of each (bytes): JSON's comma before its first row.
+_BETWEEN = 1
 
 
 class CountingWriter(io.RawIOBase):
@@ -220,7 +220,7 @@ class _Remaining:
             room = batch.height if self._max_rows is None else min(batch.height, self._max_rows - rows)
             if self._max_bytes is not None:
                 room, size = self._fitting(batch, room)
-                self._measured += size
+                self._measured += size + _BETWEEN
             # A row that is longer than a file may be has one of its own.
             room = max(room, 0 if rows else 1)
             if room <= 0:
@@ -239,7 +239,7 @@ class _Remaining:
         """How many of the batch's first rows the file still has room for, and how many bytes they take by
         themselves."""
         assert self._max_bytes is not None
-        left = int(self._max_bytes / self._ratio) - self._measured - _SLACK
+        left = int(self._max_bytes / self._ratio) - self._measured - _BETWEEN
         size = self._measure(batch.head(most))
         if size <= left:
             return most, size

@@ -34,7 +34,7 @@ def rows(
 ) -> Iterator[pl.DataFrame]:
     """The file's rows. Raises Broken where the header or a value is not what it should be."""
     texts = [column.name for column in columns if column.type.kind in TEXTS]
-    for batch in _duckdb.read(partial(_source, content, columns, options), columns, limit, threads=1):
+    for batch in _duckdb.read(partial(_source, content, columns, options), columns, limit):
         bare = [restored(batch[name], options.separator) for name in texts] if options.for_spreadsheets else []
         yield batch.with_columns(bare)
 

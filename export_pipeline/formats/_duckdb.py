@@ -13,12 +13,17 @@ from psycopg import sql
 from export_pipeline.ahead import ahead
 from export_pipeline.model.dataset import Column, Kind
 from export_pipeline.model.errors import Broken, ExportError, Rejected
+from export_pipeline.model.verification import Content
+from export_pipeline.staging import staging_folder
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-_BATCH_ROWS = 16_384
+_BATCH_ROWS = 8_192
+#: With a single thread DuckDB fills each batch, however wide its rows are; with two, one ends where a piece of the file
+#: does: a buffer, a group of rows.
+_THREADS = 2
 #: Measured: with one, either side waits for the other now and then, for a sixth of the time that reading takes.
 _BATCHES_AHEAD = 2
 
@@ -35,6 +40,11 @@ class Limits:
 #: Measured with 1,000,000 rows of 330 MB: 0.65 s and 140 MB; with DuckDB's own buffers 1.0 s and 480 MB.
 _USUAL = Limits(4 << 20, 8 << 20, "192MB")
 _GENEROUS = Limits(64 << 20, 128 << 20, "2GB")
+
+
+#: How DuckDB's errors begin that tell of what it could not parse or convert, also by way of Arrow, where their type is
+#: another. One without a type of its own is of Parquet's parser.
+_DAMAGE = ("Invalid Input Error:", "Conversion Error:", "Out of Range Error:", "Serialization Error:", "Invalid Error:")
 
 
 class LongRow(Exception):
@@ -66,9 +76,11 @@ def place(column: int) -> str:
     return f"c{column}"
 
 
-def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threads: int = 2) -> Iterator[pl.DataFrame]:
-    """The rows of a table function's call, whose columns are named by place. Raises Broken where the file is damaged or
-    holds something else."""
+def read(
+    source: Source, columns: tuple[Column, ...], rows: int | None, *, at_once: int = _BATCH_ROWS
+) -> Iterator[pl.DataFrame]:
+    """The rows of a table function's call, whose columns are named by place, in batches of `at_once` at most. Raises
+    Broken where the file is damaged or holds something else."""
     import polars as pl
 
     names = sql.SQL(", ").join(sql.Identifier(place(index)) for index in range(len(columns)))
@@ -81,10 +93,10 @@ def read(source: Source, columns: tuple[Column, ...], rows: int | None, *, threa
     for limits in (_USUAL, _GENEROUS):
         limit = sql.SQL("") if rows is None else sql.SQL(" LIMIT {}").format(sql.Literal(max(rows - before, 0)))
         try:
-            with source(limits) as call, _connection(limits, threads) as connection:
+            with source(limits) as call, _connection(limits) as connection:
                 query = sql.SQL("SELECT {} FROM {} OFFSET {}{}").format(names, call, sql.Literal(before), limit)
                 # What is still being read when this ends is let go of here, else it would keep the file open.
-                with connection.sql(query.as_string()).to_arrow_reader(_BATCH_ROWS) as batches:
+                with connection.sql(query.as_string()).to_arrow_reader(at_once) as batches:
                     for batch in ahead(batches, _BATCHES_AHEAD):
                         frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(zones)
                         frame.columns = [column.name for column in columns]
@@ -117,11 +129,16 @@ def count(source: Source) -> int:
 
 
 def _unreadable(error: Exception) -> Broken:
+    import duckdb
+
     long = f"a row has more than {_GENEROUS.row_bytes >> 20} MiB, too long to be read back"
     if isinstance(error, LongRow):
         return Broken(f"{long}; choose --verify off or another format")
-    # The error's text may hold a value out of the rows.
-    return Broken(f"the file cannot be read back ({type(error).__name__}): it is damaged, or {long}")
+    # The rest of its text may hold a value out of the rows.
+    kind = type(error).__name__
+    if type(error) is duckdb.Error or str(error).startswith(_DAMAGE):
+        return Broken(f"the file cannot be read back ({kind}): it is damaged, or {long}")
+    return Broken(f"the file could not be read back by DuckDB ({kind}); choose --verify off or another format")
 
 
 def _pass_interrupt(error: Exception) -> None:
@@ -136,9 +153,19 @@ def literal(text: str) -> sql.SQL:
     return sql.SQL(f"'{quoted}'")
 
 
+@contextmanager
+def plain_file(content: Content) -> Iterator[Path]:
+    """The content as a file of this machine under a name of our own: DuckDB takes others for patterns, chooses what
+    unpacks them by their endings, and cannot open those that are no UTF-8."""
+    with content.file() as path, staging_folder() as folder:
+        link = folder / "file"
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def file(path: Path) -> sql.Composed:
-    """A table function's first arguments, for this very file: no pattern, whatever its folders are called, and no
-    column is read out of their names."""
+    """A table function's first arguments, for this file in a temporary folder: no pattern, whatever that is called, and
+    no column is read out of its name."""
     name = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
     return sql.SQL("{}, hive_partitioning = false").format(literal(name))
 
@@ -150,15 +177,17 @@ def struct(values: Mapping[str, str]) -> sql.Composed:
 
 
 @contextmanager
-def _connection(limits: Limits, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     config: dict[str, Any] = {
         "memory_limit": limits.memory,
-        "threads": str(threads),
+        "threads": str(_THREADS),
         "TimeZone": "UTC",
         "autoinstall_known_extensions": "false",
         "temp_directory": "",
+        # Texts of a batch may take more than 2 GiB.
+        "arrow_large_buffer_size": "true",
     }
     connection = duckdb.connect(config=config)
     try:

@@ -55,8 +55,8 @@ class ParquetOptions(Options):
     nested: Literal["text", "struct"] = Field(
         "text",
         description="JSON columns as JSON text, or as structs and lists of what their values hold: a part that is of "
-        "several types, or has a number beyond 64 bits, stays JSON text; a number that may have a fraction is a 64-bit "
-        "float. The rows are staged then.",
+        "several types, has more than 250 keys or a number beyond 64 bits, stays JSON text; a number that may have a "
+        "fraction is a 64-bit float. The rows are staged then.",
     )
 
 
@@ -160,12 +160,11 @@ def read(
         sql.SQL("{}::{} AS {}").format(_value(place, column, options), sql.SQL(_type(column)), place)
         for place, column in zip(places, columns, strict=True)
     )
-    with content.file() as path:
+    with _duckdb.plain_file(content) as path:
         _check_names(path, columns)
         shapes = _structures(path, columns) if options.nested == "struct" else {}
         call = sql.SQL("(SELECT {} FROM {} AS file({}))").format(values, _call(path), sql.SQL(", ").join(places))
-        # A second thread gains nothing: handing rows over takes as long.
-        for batch in _duckdb.read(lambda limits: nullcontext(call), columns, limit, threads=1):
+        for batch in _duckdb.read(lambda limits: nullcontext(call), columns, limit):
             yield batch.with_columns(compared(batch[name], shape) for name, shape in shapes.items())
 
 
@@ -212,7 +211,7 @@ def _value(place: sql.Identifier, column: Column, options: ParquetOptions) -> sq
 
 def count(content: Content, columns: tuple[Column, ...], options: ParquetOptions) -> int:
     """How many rows the file has."""
-    with content.file() as path:
+    with _duckdb.plain_file(content) as path:
         return _duckdb.count(lambda limits: nullcontext(_call(path)))
 
 

@@ -245,6 +245,37 @@ def test_reader_when_it_reads_a_file_then_the_rows_are_those_that_the_format_hol
     assert reader.count(FileContent(path), COLUMNS, options) == len(rows)
 
 
+@pytest.mark.parametrize("name", ["back\\slash/x[1]", "{a,b}/q?*", "plain.gz", "plain.zst", "\udcff\udcfe"])
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])
+def test_reader_when_the_name_is_hostile_then_the_file_is_read(form: str, name: str, tmp_path: Path) -> None:
+    columns, rows = (COLUMNS[0], COLUMNS[2]), [("text", 1), (None, None)]
+    options = {"envelope": "false"} if form == "json" else {}
+    (tmp_path / "\\").mkdir()
+    path, reader = tmp_path / name, FORMATS[form].reader
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(tables.write(form, rows, columns, **options))
+    chosen = FORMATS[form].options.model_validate(options)
+    assert reader is not None
+    assert pl.concat(reader.rows(FileContent(path), columns, chosen, None)).rows() == rows
+    assert reader.count(FileContent(path), columns, chosen) == 2
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "json", "jsonl"])
+def test_reader_when_rows_become_wide_then_a_batch_takes_no_more_and_all_are_in_order(
+    name: str, tmp_path: Path
+) -> None:
+    columns = (COLUMNS[0], COLUMNS[2])
+    rows: list[Row] = [("narrow", number) for number in range(3_000)]
+    # Among the texts are lines that could be rows.
+    rows += [("x" * 29_000 + "\nlike a row,1\r\n" * 10, number) for number in range(3_000, 4_000)]
+    form, path = FORMATS[name], tmp_path / "file"
+    path.write_bytes(tables.write(name, rows, columns))
+    assert form.reader is not None
+    found = list(form.reader.rows(FileContent(path), columns, form.options(), None))  # type: ignore[call-arg]
+    assert max(batch.estimated_size() for batch in found) < 20 << 20
+    assert pl.concat(found).rows() == rows
+
+
 @pytest.mark.parametrize("form", READABLE, ids=lambda form: form.name)
 def test_reader_when_the_file_is_damaged_or_another_then_broken(form: Format, tmp_path: Path) -> None:
     path = tmp_path / f"file.{form.extension}"

@@ -21,7 +21,7 @@ from export_pipeline.flow.links import issue_link
 from export_pipeline.flow.manage import verify_export
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.write import numbered, write_files
-from export_pipeline.model.dataset import BOOLEAN, Column
+from export_pipeline.model.dataset import BOOLEAN, TEXT, Column
 from export_pipeline.model.errors import Rejected, Transient
 from export_pipeline.model.job import ExportJob, ExportRequest, Status
 from export_pipeline.model.verification import Verification, Verify
@@ -120,19 +120,32 @@ def test_export_when_what_is_compressed_is_split_by_bytes_then_no_file_has_more(
     assert all(size > 0.8 * limit for size in sizes[:-1])
 
 
+def split(name: str, columns: tuple[Column, ...], batches: list[pl.DataFrame], limit: int) -> tuple[int, list[bytes]]:
+    """How many rows were written, and the files."""
+    form, rows = FORMATS[name], sum(batch.height for batch in batches)
+    options = form.options.model_validate({"max_file_bytes": str(limit)})
+    given = {"extent": Verify.OFF, "media_type": "x/y", "selection": SimpleNamespace(masked={})}
+    plan = SimpleNamespace(format=form, options=options, columns=columns, **given)
+    read, attempt, kept = Rows(batches[0].schema, iter(batches), rows), Attempt("split", 1, rows_done=rows), Kept()
+    found = write_files(read, plan, tables.context(columns), attempt, destination=kept, key="f")  # type: ignore[arg-type]
+    return sum(file.rows for file in found), list(kept.data.values())
+
+
 def test_rows_when_they_take_much_more_in_a_file_than_in_memory_then_the_limit_holds_too() -> None:
     columns = tuple(Column(f"a rather long name of a flag, number {n}", BOOLEAN, "", "") for n in range(4))
     frame = pl.DataFrame({column.name: [True, None, False] * 8_000 for column in columns})
-    form = FORMATS["jsonl"]
-    options = form.options.model_validate({"max_file_bytes": "100000"})
-    given = {"extent": Verify.OFF, "media_type": "x/y", "selection": SimpleNamespace(masked={})}
-    plan = SimpleNamespace(format=form, options=options, columns=columns, **given)
-    rows = Rows(frame.schema, iter([frame.head(20_000), frame.tail(4_000)]), 24_000)
-    attempt, files = Attempt("split", 1, rows_done=24_000), Kept()
-    found = write_files(rows, plan, tables.context(columns), attempt, destination=files, key="f.jsonl")  # type: ignore[arg-type]
-    assert sum(file.rows for file in found) == 24_000
-    assert max(len(data) for data in files.data.values()) <= 100_000
-    assert b"".join(files.data.values()) == tables.write("jsonl", frame.rows(), columns)
+    rows, files = split("jsonl", columns, [frame.head(20_000), frame.tail(4_000)], 100_000)
+    assert rows == 24_000
+    assert max(map(len, files)) <= 100_000
+    assert b"".join(files) == tables.write("jsonl", frame.rows(), columns)
+
+
+def test_json_when_a_file_is_of_hundreds_of_batches_then_the_limit_holds_too() -> None:
+    columns = (Column("text", TEXT, "", ""),)
+    batches = [pl.DataFrame({"text": ["x" * 100]})] * 700
+    rows, files = split("json", columns, batches, 65_536)
+    assert rows == 700
+    assert 65_536 - 200 < len(files[0]) <= 65_536
 
 
 class Kept:

@@ -222,6 +222,28 @@ def test_last_row_when_longer_than_can_be_read_then_an_error_that_says_so(
         list(reader.rows(content, COLUMNS[:1], RAW, None))
 
 
+@pytest.mark.parametrize(
+    ("memory", "data", "said"),
+    [
+        ("1GB", b"whole\n1\nsecret\n", r"^the file cannot be read back \(ConversionException\): it is damaged, or a "),
+        ("1GB", b"whole\n" + b"1\n" * 5_000_000 + b"secret\n", r"^the file cannot be read back \(OSError\): it is dam"),
+        ("1MB", b"whole\n1\n", r"^the file could not .* by DuckDB \(OutOfMemoryException\); choose --verify off or"),
+    ],
+    ids=["damaged", "damaged further on", "memory"],
+)
+def test_file_when_it_cannot_be_read_then_damaged_only_where_it_is(
+    memory: str, data: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_USUAL", "_GENEROUS"):
+        monkeypatch.setattr(_duckdb, name, _duckdb.Limits(4 << 20, 8 << 20, memory))
+    (tmp_path / "file.csv").write_bytes(data)
+    reader = FORMATS["csv"].reader
+    assert reader is not None
+    with pytest.raises(Broken, match=said) as caught:
+        list(reader.rows(FileContent(tmp_path / "file.csv"), COLUMNS[3:], RAW, None))
+    assert "secret" not in str(caught.value)
+
+
 def test_reading_when_interrupted_in_the_midst_then_ends(tmp_path: Path) -> None:
     (tmp_path / "file.csv").write_bytes(b"whole\n" + b"1234567890\n" * 2_000_000)
     reader = FORMATS["csv"].reader

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from export_pipeline.flow.content import FileContent
 from export_pipeline.formats.json import JsonOptions
 from export_pipeline.model.dataset import INTEGER, JSON, TEXT, Column, decimal
 from export_pipeline.model.errors import Rejected
 from export_pipeline_tests.formats import tables
+from export_pipeline_tests.formats.tables import FORMATS
 
 _JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -109,3 +111,12 @@ def test_float_when_json_does_not_know_it_then_refused(name: str, value: float) 
 def test_options_when_the_indent_is_wrong_then_refused(indent: str) -> None:
     with pytest.raises(ValidationError, match="indent"):
         JsonOptions.model_validate({"indent": indent})
+
+
+@pytest.mark.parametrize("name", ["json", "jsonl"])
+def test_count_when_a_value_is_deeply_nested_then_every_row(name: str, tmp_path: Path) -> None:
+    columns = (Column("i", INTEGER, "i", "I."), Column("j", JSON, "j", "J."))
+    path, form = tmp_path / "file", FORMATS[name]
+    path.write_bytes(tables.write(name, [(1, "[" * 200 + "]" * 200), (2, None)], columns))
+    assert form.reader is not None
+    assert form.reader.count(FileContent(path), columns, form.options()) == 2  # type: ignore[call-arg]
