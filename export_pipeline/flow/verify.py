@@ -23,7 +23,7 @@ from export_pipeline.model.destination import Destination
 from export_pipeline.model.errors import Broken, Rejected, Unproven
 from export_pipeline.model.format import Compression, Format
 from export_pipeline.model.job import ExportFile, ExportJob, Status
-from export_pipeline.model.verification import Content, Verification, Verify
+from export_pipeline.model.verification import Content, CountRows, ReadRows, Verification, Verify
 from export_pipeline.staging import staging_folder
 
 #: Tells the password of a name.
@@ -129,15 +129,25 @@ class Verifier:
         compression = compression_of(options)
         if compression is not Compression.NONE:
             content = UnpackedContent(content, compression)
-        proof = Proof(columns, extent)
-        for batch in reader.rows(content, columns, options, expected.head_rows if extent is Verify.SAMPLE else None):
-            self._attempt.check()
-            proof.add(batch)
-        found = proof.certificate()
-        if extent is Verify.SAMPLE:
-            found = replace(found, rows=reader.count(content, columns, options))
-        comparable = compare(expected, found, extent=extent)
-        return _PROVEN[extent] if comparable else Verification.SAMPLED
+        limit = expected.head_rows if extent is Verify.SAMPLE else None
+
+        def comparable(rows: ReadRows, count: CountRows) -> bool:
+            proof = Proof(columns, extent)
+            for batch in rows(content, columns, options, limit):
+                self._attempt.check()
+                proof.add(batch)
+            found = proof.certificate()
+            if extent is Verify.SAMPLE:
+                found = replace(found, rows=count(content, columns, options))
+            return compare(expected, found, extent=extent)
+
+        try:
+            passed = comparable(reader.rows, reader.count)
+        except Broken:
+            if reader.exact is None:
+                raise
+            passed = comparable(*reader.exact)
+        return _PROVEN[extent] if passed else Verification.SAMPLED
 
 
 def combined(parts: list[Verification]) -> Verification:

@@ -20,6 +20,7 @@ from export_pipeline.formats._pipe import piped
 from export_pipeline.model.dataset import Column
 from export_pipeline.model.errors import Broken
 from export_pipeline.model.verification import Content, Reader
+from export_pipeline.staging import staging_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,21 +28,47 @@ if TYPE_CHECKING:
 #: The header is in the file's first bytes: a thousand columns with long names fit.
 _HEAD_BYTES = 4 << 20
 _STEP_BYTES = 1 << 20
+#: Rows in a batch of a file that is read in one piece: however wide they are, they are not cut by bytes.
+_PIECE_ROWS = 1_024
 
 
 def rows(
     content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limit: int | None
 ) -> Iterator[pl.DataFrame]:
-    """The file's rows. Raises Broken where the header or a value is not what it should be."""
-    texts = [column.name for column in columns if column.type.kind in TEXTS]
-    for batch in _duckdb.read(partial(_source, content, columns, options), columns, limit):
-        bare = [restored(batch[name], options.separator) for name in texts] if options.for_spreadsheets else []
-        yield batch.with_columns(bare)
+    """The file's rows. Raises Broken where the header or a value is not what it should be, and where DuckDB guesses
+    wrong: it begins to read at several places at once, and a text of several lines may have some that look like rows.
+    """
+    yield from _restored(_duckdb.read(partial(_source, content, columns, options), columns, limit), columns, options)
+
+
+def rows_in_one_piece(
+    content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limit: int | None
+) -> Iterator[pl.DataFrame]:
+    """The same from the first byte to the last, which takes longer, and a copy of the file on this machine, but no
+    guess: of a pipe, DuckDB would keep all that it has read."""
+    source = partial(_one_piece, content, columns, options)
+    found = _duckdb.read(source, columns, limit, at_once=_PIECE_ROWS, tries=_duckdb.LIMITS_OF_ONE_PIECE)
+    yield from _restored(found, columns, options)
 
 
 def count(content: Content, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
-    """How many rows the file has."""
+    """How many rows the file has; see `rows`."""
     return _duckdb.count(partial(_source, content, columns, options))
+
+
+def count_in_one_piece(content: Content, columns: tuple[Column, ...], options: DelimitedOptions) -> int:
+    """How many rows the file has; see `rows_in_one_piece`."""
+    return _duckdb.count(partial(_one_piece, content, columns, options), tries=_duckdb.LIMITS_OF_ONE_PIECE)
+
+
+def _restored(
+    batches: Iterator[pl.DataFrame], columns: tuple[Column, ...], options: DelimitedOptions
+) -> Iterator[pl.DataFrame]:
+    """The batches with their texts as they were before formulas were made harmless."""
+    texts = [column.name for column in columns if column.type.kind in TEXTS]
+    for batch in batches:
+        bare = [restored(batch[name], options.separator) for name in texts] if options.for_spreadsheets else []
+        yield batch.with_columns(bare)
 
 
 def held(batch: pl.DataFrame, columns: tuple[Column, ...], options: DelimitedOptions) -> pl.DataFrame:
@@ -123,17 +150,30 @@ def _source(
     content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits
 ) -> Iterator[sql.Composed]:
     with piped(_fitting(_body(content.chunks(), columns, options), limits.row_bytes)) as path:
-        yield _call(path, columns, options, limits)
+        yield _call(path, columns, options, limits, parallel=True)
 
 
-def _call(path: Path, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits) -> sql.Composed:
+@contextmanager
+def _one_piece(
+    content: Content, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits
+) -> Iterator[sql.Composed]:
+    with staging_folder() as folder:
+        path = folder / "file"
+        with path.open("wb") as target:
+            target.writelines(_fitting(_body(content.chunks(), columns, options), limits.row_bytes))
+        yield _call(path, columns, options, limits, parallel=False)
+
+
+def _call(
+    path: Path, columns: tuple[Column, ...], options: DelimitedOptions, limits: _duckdb.Limits, *, parallel: bool
+) -> sql.Composed:
     null = null_field(columns, options)
     alone = null == '""' or (len(columns) == 1 and columns[0].type.kind not in TEXTS)
     return sql.SQL(
         "read_csv({path}, columns = {columns}, auto_detect = false, header = true, delim = {delimiter}, "
         "quote = '\"', escape = '\"', nullstr = {null}, allow_quoted_nulls = {quoted_nulls}, "
         "max_line_size = {row_bytes}, buffer_size = {buffer_bytes}, decimal_separator = {point}{shown}, "
-        "strict_mode = true)"
+        "parallel = {parallel}, strict_mode = true)"
     ).format(
         path=_duckdb.file(path),
         columns=_duckdb.struct(
@@ -148,6 +188,7 @@ def _call(path: Path, columns: tuple[Column, ...], options: DelimitedOptions, li
         buffer_bytes=sql.Literal(limits.buffer_bytes),
         point=_duckdb.literal("," if options.has_decimal_comma else "."),
         shown=_shown(options),
+        parallel=sql.Literal(parallel),
     )
 
 
@@ -160,4 +201,4 @@ def _shown(options: DelimitedOptions) -> sql.Composable:
     )
 
 
-READER = Reader(rows=rows, count=count, held=held)
+READER = Reader(rows=rows, count=count, held=held, exact=(rows_in_one_piece, count_in_one_piece))

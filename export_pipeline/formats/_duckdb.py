@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +38,10 @@ class Limits:
 
 
 #: Measured with 1,000,000 rows of 330 MB: 0.65 s and 140 MB; with DuckDB's own buffers 1.0 s and 480 MB.
-_USUAL = Limits(4 << 20, 8 << 20, "192MB")
-_GENEROUS = Limits(64 << 20, 128 << 20, "2GB")
+_USUAL, _GENEROUS = Limits(4 << 20, 8 << 20, "192MB"), Limits(64 << 20, 128 << 20, "2GB")
+#: What is tried, one after the other; and where a whole file is read as one piece, of which DuckDB keeps what fits.
+_LIMITS = (_USUAL, _GENEROUS)
+LIMITS_OF_ONE_PIECE = (Limits(4 << 20, 8 << 20, "64MB"), _GENEROUS)
 
 
 #: How DuckDB's errors begin that tell of what it could not parse or convert, also by way of Arrow, where their type is
@@ -77,10 +79,15 @@ def place(column: int) -> str:
 
 
 def read(
-    source: Source, columns: tuple[Column, ...], rows: int | None, *, at_once: int = _BATCH_ROWS
+    source: Source,
+    columns: tuple[Column, ...],
+    rows: int | None,
+    *,
+    at_once: int = _BATCH_ROWS,
+    tries: Sequence[Limits] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a table function's call, whose columns are named by place, in batches of `at_once` at most. Raises
-    Broken where the file is damaged or holds something else."""
+    """The rows of a table function's call, whose columns are named by place, in batches of `at_once` at most; with
+    further limits where the first do not do. Raises Broken where the file is damaged or holds something else."""
     import polars as pl
 
     names = sql.SQL(", ").join(sql.Identifier(place(index)) for index in range(len(columns)))
@@ -89,8 +96,8 @@ def read(
         for index, column in enumerate(columns)
         if column.type.kind is Kind.TIMESTAMP
     ]
-    before = 0
-    for limits in (_USUAL, _GENEROUS):
+    before, tries = 0, tries or _LIMITS
+    for limits in tries:
         limit = sql.SQL("") if rows is None else sql.SQL(" LIMIT {}").format(sql.Literal(max(rows - before, 0)))
         try:
             with source(limits) as call, _connection(limits) as connection:
@@ -108,13 +115,14 @@ def read(
         except Exception as error:
             _pass_interrupt(error)
             # A very long row may be the reason: the next limits have room for it.
-            if limits is _GENEROUS:
+            if limits is tries[-1]:
                 raise _unreadable(error) from error
 
 
-def count(source: Source) -> int:
+def count(source: Source, *, tries: Sequence[Limits] | None = None) -> int:
     """How many rows a table function's call yields. Raises Broken like `read`."""
-    for limits in (_USUAL, _GENEROUS):
+    tries = tries or _LIMITS
+    for limits in tries:
         try:
             with source(limits) as call, _connection(limits) as connection:
                 [[rows]] = connection.sql(sql.SQL("SELECT count(*) FROM {}").format(call).as_string()).fetchall()
@@ -123,7 +131,7 @@ def count(source: Source) -> int:
             raise
         except Exception as error:
             _pass_interrupt(error)
-            if limits is _GENEROUS:
+            if limits is tries[-1]:
                 raise _unreadable(error) from error
     raise AssertionError
 
@@ -131,7 +139,7 @@ def count(source: Source) -> int:
 def _unreadable(error: Exception) -> Broken:
     import duckdb
 
-    long = f"a row has more than {_GENEROUS.row_bytes >> 20} MiB, too long to be read back"
+    long = f"a row has more than {_LIMITS[-1].row_bytes >> 20} MiB, too long to be read back"
     if isinstance(error, LongRow):
         return Broken(f"{long}; choose --verify off or another format")
     # The rest of its text may hold a value out of the rows.

@@ -72,7 +72,8 @@ Show = Callable[[Column, Any], Any]
 @dataclass(frozen=True)
 class Reader:
     """Reads a format's files again, with another library than the one that writes them. `usual` is how much, where
-    nobody says; `part` yields, for a file of several datasets, the reader of one of them, by its place from 0."""
+    nobody says; `part` yields, for a file of several datasets, the reader of one of them, by its place from 0. `exact`
+    does the same as `rows` and `count`, more slowly, where these may be wrong about a right file."""
 
     rows: ReadRows
     count: CountRows
@@ -80,3 +81,4 @@ class Reader:
     usual: Verify = Verify.FULL
     show: Show | None = None
     part: Callable[[int], Reader] | None = None
+    exact: tuple[ReadRows, CountRows] | None = None

@@ -211,7 +211,7 @@ def test_last_row_when_longer_than_a_buffer_then_read_too(form: str, before: int
 def test_last_row_when_longer_than_can_be_read_then_an_error_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_duckdb, "_GENEROUS", _duckdb.Limits(6 << 20, 12 << 20, "1GB"))
+    monkeypatch.setattr(_duckdb, "_LIMITS", (_duckdb._LIMITS[0], _duckdb.Limits(6 << 20, 12 << 20, "1GB")))
     (tmp_path / "file.csv").write_bytes(b"text\nshort\n" + b"x" * (13 << 20) + b"\n")
     reader, content = FORMATS["csv"].reader, FileContent(tmp_path / "file.csv")
     assert reader is not None
@@ -234,8 +234,7 @@ def test_last_row_when_longer_than_can_be_read_then_an_error_that_says_so(
 def test_file_when_it_cannot_be_read_then_damaged_only_where_it_is(
     memory: str, data: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_USUAL", "_GENEROUS"):
-        monkeypatch.setattr(_duckdb, name, _duckdb.Limits(4 << 20, 8 << 20, memory))
+    monkeypatch.setattr(_duckdb, "_LIMITS", (_duckdb.Limits(4 << 20, 8 << 20, memory),) * 2)
     (tmp_path / "file.csv").write_bytes(data)
     reader = FORMATS["csv"].reader
     assert reader is not None
