@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +11,6 @@ import polars as pl
 import pytest
 
 from export_pipeline.flow.attempt import Attempt
-from export_pipeline.flow.content import FileContent
 from export_pipeline.flow.engine import Engine
 from export_pipeline.flow.export import run_export
 from export_pipeline.flow.links import issue_link
@@ -21,7 +18,6 @@ from export_pipeline.flow.manage import verify_export
 from export_pipeline.flow.proof import Proof, compare
 from export_pipeline.flow.request import file_request
 from export_pipeline.flow.verify import Verifier, verify_copy, verify_delivered
-from export_pipeline.formats import _duckdb
 from export_pipeline.model.dataset import FLOAT, INTEGER, TEXT, Column, decimal
 from export_pipeline.model.errors import Broken, ExportError, Rejected, Unproven
 from export_pipeline.model.format import FileContext, Format
@@ -96,40 +92,6 @@ def test_comparison_when_sums_of_floats_have_no_point_then_the_same_rows_are_the
     # Of another version, where the sums have to do.
     other = replace(found[0], algorithm="sum-of-row-hashes/1 polars-0", fingerprint="0")
     assert not compare(other, found[1], extent=Verify.FULL)
-
-
-@pytest.mark.parametrize("extent", [Verify.FULL, Verify.SAMPLE])
-def test_csv_when_lines_of_its_texts_look_like_rows_then_proven(
-    extent: Verify, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # So that the file is read from many places at once.
-    monkeypatch.setattr(_duckdb, "_LIMITS", (_duckdb.Limits(64 << 10, 128 << 10, "192MB"),))
-    columns = (Column("name", TEXT, "", "Name."), Column("said", TEXT, "", "What was said."))
-    lines = (
-        "Agent: Am I speaking with Zoë?",
-        "Contact: Yes, speaking.",
-        'Contact: "Really", he said.',
-        'Agent: 5" pipes, then.',
-    )
-    chosen = random.Random(5)
-    texts = ["\n".join(chosen.choices(lines, k=chosen.randint(1, 9))) for _ in range(5_000)]
-    rows = pl.DataFrame({"name": ["Zoë"] * len(texts), "said": texts})
-    form, chosen_options, added = engine.formats["csv"], {"profile": "raw"}, Proof(columns, extent)
-    added.add(rows)
-    context = FileContext("id", "things", "Things", columns, datetime.now(UTC))
-    with (tmp_path / "things.csv").open("wb") as target:
-        form.write(rows.lazy(), target, context, form.options.model_validate(chosen_options))
-    document = {
-        "format": "csv",
-        "options": chosen_options,
-        "columns": [{"name": column.name, "type": str(column.type)} for column in columns],
-    }
-    file = ExportFile("things.csv", "", 0, "", rows.height, form.media_type, certificate=added.certificate())
-
-    verifier = Verifier(document, engine.formats, Attempt("verify", 1), password=no_password, extent=extent)
-
-    proven = Verification.PASSED if extent is Verify.FULL else Verification.SAMPLED
-    assert verifier.check(FileContent(tmp_path / "things.csv"), file) is proven
 
 
 def done(engine: Engine, asked: ExportRequest, **changes: Any) -> ExportJob:
