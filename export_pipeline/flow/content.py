@@ -80,6 +80,8 @@ class StoredContent:
                 pass
 
     def _read(self) -> Iterator[bytes | memoryview]:
+        if self.failure is not None:
+            raise self.failure
         try:
             yield from self._destination.read(self._file.key)
         except ExportError as error:

@@ -221,7 +221,9 @@ IN_A_REPORT = {
 
 def test_values_of_postgresql_when_in_a_report_then_printed_or_cut(engine: Engine) -> None:
     declared = dataset({name: EXACT[name][:2] for name in IN_A_REPORT} | {"half": (JSON, HALF)})
-    printed = "".join(pdf_text(export(engine, declared, "pdf", report="detailed_results")).split())
+    # Words that are wider than their column may break at marks of no width.
+    text = pdf_text(export(engine, declared, "pdf", report="detailed_results")).replace("\u200b", "")
+    printed = "".join(text.split())
     for expected in (*IN_A_REPORT.values(), r'{"a":"\ud800"}'):
         assert "".join(expected.split()) in printed
 
