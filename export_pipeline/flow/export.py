@@ -56,7 +56,7 @@ def run_export(engine: Engine, job: ExportJob, *, run_id: str | None = None, obs
     try:
         supervise(
             attempt,
-            lambda attempt: deliver(engine, job, attempt),
+            partial(deliver, engine, job),
             LedgerWatch(engine.jobs, engine.settings, observer),
         )
         return engine.jobs.complete(job.id, job.attempt, expires_at=expiry(engine, job))
